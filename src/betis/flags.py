@@ -1,0 +1,47 @@
+"""Quality bits: one registry for bins, continuum fits and line fits.
+
+The table in the documentation and the ``FLAGn`` cards of FITS products are made from it.
+"""
+
+from enum import IntFlag
+
+
+class Flag(IntFlag):
+    """What is known to be wrong, or worth knowing, about one row; 0 means nothing."""
+
+    LOW_SNR = 1
+    PATCHED = 2
+    NO_DATA = 4
+    FEW_PIXELS = 8
+    NOT_CONVERGED = 16
+    AT_BOUND = 32
+    BAD_CHI2 = 64
+    FIT_FAILED = 128
+    UNRESOLVED = 256
+    NOT_DETECTED = 512
+    IN_SKY_WINDOW = 1024
+
+
+MEANING: dict[Flag, str] = {
+    Flag.LOW_SNR: "the bin does not reach the target S/N",
+    Flag.PATCHED: "over 1 % of the bin's voxels are bad; they took the mean of the good ones",
+    Flag.NO_DATA: "no usable pixel: the line is outside the spectrum or wholly masked",
+    Flag.FEW_PIXELS: "fewer usable pixels than the fit needs to be trusted",
+    Flag.NOT_CONVERGED: "the fit stopped at its limit of iterations",
+    Flag.AT_BOUND: "a parameter ended on its bound; its error is not meaningful",
+    Flag.BAD_CHI2: "reduced chi-square above 3: the model does not describe the data",
+    Flag.FIT_FAILED: "the fit gave no finite result; the values are NaN",
+    Flag.UNRESOLVED: "the line is not broader than the line-spread function; sigma is 0",
+    Flag.NOT_DETECTED: "flux below 3 times its error; use upper_limit",
+    Flag.IN_SKY_WINDOW: "the line falls in a window of strong sky emission or absorption",
+}
+
+
+def describe(value: int) -> list[str]:
+    """Return the names of the bits that are set in ``value``."""
+    return [flag.name or "" for flag in Flag if value & flag]
+
+
+def header_cards() -> dict[str, str]:
+    """Return ``{"FLAG1": "LOW_SNR: meaning", ...}``, a card a bit, keyed by the bit's value."""
+    return {f"FLAG{flag.value}": f"{flag.name}: {MEANING[flag]}" for flag in Flag}

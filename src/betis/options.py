@@ -1,0 +1,109 @@
+"""Every knob of betis in one place: a frozen dataclass a stage, with defaults and units.
+
+The command line, the TOML file and the public functions all take their defaults from here.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+def _option(default: Any, doc: str, unit: str = "") -> Any:
+    return field(default=default, metadata={"doc": doc, "unit": unit})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions:
+    """How the cube becomes a rest-frame, dereddened one."""
+
+    instrument: str = _option("auto", "auto, or the reader to force (muse)")
+    redshift: float = _option(0.0, "redshift of the galaxy")
+    av: float = _option(0.0, "Galactic extinction A_V towards it", "mag")
+    law: str = _option("F99", "Galactic extinction law, a name of dust_extinction")
+    r_v: float = _option(3.1, "A_V / E(B-V) of that law")
+    sky_windows: tuple[tuple[float, float], ...] = _option(
+        (
+            (5565.0, 5589.0),
+            (5883.0, 5903.0),
+            (6294.0, 6306.0),
+            (6360.0, 6368.0),
+            (6864.0, 6950.0),
+            (7162.0, 7333.0),
+            (7590.0, 7720.0),
+            (8120.0, 8370.0),
+            (8760.0, 11000.0),
+        ),
+        "observed windows of sky lines and telluric bands, left out of the continuum fit only",
+        "Angstrom",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnrOptions:
+    """How the signal and noise of each spaxel are measured."""
+
+    line: str = _option("SII6731", "the line whose S/N the bins must reach")
+    method: Literal["matched", "betis"] = _option(
+        "matched", "matched filter, or the maximum in a window as the BETIS scripts had it"
+    )
+    tracer: str = _option("Ha6563", "bright line that gives the velocity field")
+    max_velocity: float = _option(500.0, "largest velocity looked for", "km/s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinningOptions:
+    """How spaxels become bins."""
+
+    method: Literal["quadtree", "spaxel"] = _option("quadtree", "quadtree or spaxel")
+    target: float = _option(10.0, "S/N that each bin must reach")
+    correlation: float = _option(0.0, "alpha of the noise law 1 + alpha log10(n spaxels)")
+    max_level: int = _option(5, "largest block is 2^max_level spaxels wide")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinuumOptions:
+    """How the stellar continuum is fitted."""
+
+    engine: Literal["templates", "none"] = _option("templates", "templates, or none")
+    templates: str = _option("bpass", "name of a shipped base, or a path")
+    law: str = _option("CCM89", "dust law of the galaxy, a name of dust_extinction")
+    r_v: float = _option(3.1, "A_V / E(B-V) of that law")
+    mask_lines: bool = _option(True, "leave out the pixels of emission lines")
+    mask_width: float = _option(600.0, "half-width of that mask", "km/s")
+    min_wave: float = _option(0.0, "shortest rest wavelength fitted", "Angstrom")
+    max_wave: float = _option(1e5, "longest rest wavelength fitted", "Angstrom")
+    max_velocity: float = _option(500.0, "bound of the velocity, either way", "km/s")
+    max_sigma: float = _option(400.0, "bound of the dispersion", "km/s")
+    min_av: float = _option(0.0, "lower bound of the extinction", "mag")
+    max_av: float = _option(4.0, "upper bound of the extinction", "mag")
+    clip: float = _option(4.0, "residuals beyond this many sigma are clipped; 0 for none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineOptions:
+    """How the emission lines are fitted."""
+
+    line_set: str = _option("standard", "name of a shipped line set, or a TOML file")
+    window: float = _option(30.0, "half-width of the fit window round each line", "Angstrom")
+    max_velocity: float = _option(500.0, "bound of the velocity, either way", "km/s")
+    max_sigma: float = _option(400.0, "bound of the intrinsic dispersion", "km/s")
+    detection: float = _option(3.0, "S/N below which a line is flagged NOT_DETECTED")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """What the fits run on; changes nothing in the results."""
+
+    device: Literal["auto", "cpu", "gpu"] = _option("auto", "cpu, gpu, or auto")
+    cores: int = _option(0, "host cores to use; 0 for all")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """All stages' options."""
+
+    prepare: PrepareOptions = field(default_factory=PrepareOptions)
+    snr: SnrOptions = field(default_factory=SnrOptions)
+    binning: BinningOptions = field(default_factory=BinningOptions)
+    continuum: ContinuumOptions = field(default_factory=ContinuumOptions)
+    lines: LineOptions = field(default_factory=LineOptions)
+    compute: ComputeOptions = field(default_factory=ComputeOptions)

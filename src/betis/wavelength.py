@@ -1,0 +1,211 @@
+"""The wavelength axis: from a FITS header, its pixel edges, air and vacuum, velocity.
+
+A spectrum keeps the pixels and the medium (air or vacuum) that its instrument gave it.
+Whatever is compared with it (a line's wavelength, a template) is converted to its axis by
+`rest_wave`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike, NDArray
+
+from betis.errors import InputError
+
+Medium = Literal["air", "vacuum"]
+
+C_KMS = 299792.458
+"""Speed of light, km/s."""
+
+_ANGSTROM_PER_UNIT = {
+    "angstrom": 1.0,
+    "angstroms": 1.0,
+    "a": 1.0,
+    "0.1nm": 1.0,
+    "nm": 10.0,
+    "um": 1e4,
+    "micron": 1e4,
+    "m": 1e10,
+}
+_MEDIUM_OF_CTYPE: dict[str, Medium] = {"AWAV": "air", "WAVE": "vacuum"}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WaveAxis:
+    """A wavelength axis: pixel centres and edges in Angstrom, and the medium if it is stated."""
+
+    wave: Float[NDArray[np.float64], " wave"]
+    edges: Float[NDArray[np.float64], " wave+1"]
+    medium: Medium | None
+
+
+def refractive_index(vacuum_wave: ArrayLike) -> Float[NDArray[np.float64], " wave"]:
+    """Return the refractive index of standard air (15 C, 1 atm) at a vacuum wavelength in Angstrom.
+
+    References
+    ----------
+    Birch & Downs 1994, Metrologia 31 315, as given by Morton 2000, ApJS 130 403, eq. 8.
+    """
+    s2 = (1e4 / np.asarray(vacuum_wave, dtype=float)) ** 2
+    return np.asarray(1 + 8.34254e-5 + 2.406147e-2 / (130 - s2) + 1.5998e-4 / (38.9 - s2))
+
+
+def vacuum_to_air(vacuum_wave: ArrayLike) -> Float[NDArray[np.float64], " wave"]:
+    """Return the air wavelength (Angstrom) of a vacuum wavelength (Angstrom)."""
+    wave = np.asarray(vacuum_wave, dtype=float)
+    return np.asarray(wave / refractive_index(wave))
+
+
+def air_to_vacuum(air_wave: ArrayLike) -> Float[NDArray[np.float64], " wave"]:
+    """Return the vacuum wavelength (Angstrom) of an air wavelength (Angstrom).
+
+    The inverse of `vacuum_to_air` to rounding: the fixed point converges by 1e-5 a step.
+    """
+    air = np.asarray(air_wave, dtype=float)
+    vacuum = air
+    for _ in range(5):
+        vacuum = air * refractive_index(vacuum)
+    return np.asarray(vacuum)
+
+
+def rest_wave(
+    vacuum_wave: ArrayLike, medium: Medium, redshift: float = 0.0
+) -> Float[NDArray[np.float64], " wave"]:
+    """Return where a rest wavelength lies on an axis that was observed and divided by 1+z.
+
+    An axis in air that is divided by ``1 + redshift`` is not quite the air axis of the rest
+    frame, because air was crossed at the observed wavelength (up to 0.3 km/s at z = 0.1). The
+    rest wavelength is therefore taken through air where the light was.
+
+    Parameters
+    ----------
+    vacuum_wave : Angstrom
+        Rest wavelengths in vacuum.
+    medium
+        Medium of the observed axis.
+    redshift
+        What the axis was divided by, minus one.
+
+    Returns
+    -------
+    Angstrom, on the divided axis.
+    """
+    observed = np.asarray(vacuum_wave, dtype=float) * (1 + redshift)
+    if medium == "air":
+        observed = vacuum_to_air(observed)
+    return np.asarray(observed / (1 + redshift))
+
+
+def vacuum_rest_wave(
+    wave: ArrayLike, medium: Medium, redshift: float = 0.0
+) -> Float[NDArray[np.float64], " wave"]:
+    """Return the vacuum rest wavelength (Angstrom) of a place on a divided axis.
+
+    The inverse of `rest_wave`.
+    """
+    observed = np.asarray(wave, dtype=float) * (1 + redshift)
+    if medium == "air":
+        observed = air_to_vacuum(observed)
+    return np.asarray(observed / (1 + redshift))
+
+
+def pixel_edges(wave: ArrayLike) -> Float[NDArray[np.float64], " wave+1"]:
+    """Return the edges of the pixels whose centres are ``wave``, halfway between centres.
+
+    Exact for a linear axis. The outer edges mirror their inner neighbours.
+    """
+    centre = np.asarray(wave, dtype=float)
+    if centre.ndim != 1 or centre.size < 2 or not np.all(np.diff(centre) > 0):
+        raise InputError(
+            f"a wavelength axis must be a strictly increasing list of at least 2 values, "
+            f"but this one has shape {centre.shape}; sort it and drop repeated values"
+        )
+    middle = 0.5 * (centre[1:] + centre[:-1])
+    return np.concatenate([[2 * centre[0] - middle[0]], middle, [2 * centre[-1] - middle[-1]]])
+
+
+def read_axis(header: Mapping[str, Any], axis: int = 3) -> WaveAxis:
+    """Read the spectral axis of a FITS header.
+
+    Parameters
+    ----------
+    header
+        FITS header, or any mapping of its cards: CRVAL, CRPIX, CTYPE, CUNIT of the axis, and its
+        step as CD or PC times CDELT.
+    axis
+        FITS number of the spectral axis, from 1.
+
+    Returns
+    -------
+    The axis in Angstrom. ``medium`` is None where CTYPE does not tell (LINEAR, blank).
+
+    Raises
+    ------
+    InputError
+        Where a card is missing or has no meaning for a wavelength.
+
+    References
+    ----------
+    Greisen et al. 2006, A&A 446 747: section 3.2 and Table 1 (AWAV, WAVE, -LOG).
+    """
+    ctype = str(header.get(f"CTYPE{axis}", "")).strip().upper()
+    start, step = _require(header, f"CRVAL{axis}"), _axis_step(header, axis)
+    reference = float(header.get(f"CRPIX{axis}", 1.0))
+    count = int(_require(header, f"NAXIS{axis}"))
+    half_pixels = np.arange(2 * count + 1) / 2 + 0.5 - reference
+    scale = _angstrom_per_unit(header, axis, ctype)
+    if ctype.endswith("-LOG"):
+        grid = start * np.exp(step * half_pixels / start)
+    elif _is_log10(ctype, start):
+        grid = 10.0 ** (start + step * half_pixels)
+    else:
+        grid = start + step * half_pixels
+    return WaveAxis(
+        wave=grid[1::2] * scale, edges=grid[::2] * scale, medium=_MEDIUM_OF_CTYPE.get(ctype[:4])
+    )
+
+
+def _is_log10(ctype: str, start: float) -> bool:
+    """Tell SDSS's old log10 axes: CTYPE WAVE-LOG10, or a start that is a logarithm."""
+    return ctype.endswith("LOG10") or (ctype in {"LINEAR", ""} and 3.0 < start < 4.5)
+
+
+def _require(header: Mapping[str, Any], card: str) -> float:
+    if card not in header:
+        raise InputError(
+            f"the header has no card {card}, which the wavelength axis needs; "
+            "add it or give the axis in a TOML description"
+        )
+    value = float(header[card])
+    if not np.isfinite(value):
+        raise InputError(f"the header's {card} is {value}, where a number is needed")
+    return value
+
+
+def _axis_step(header: Mapping[str, Any], axis: int) -> float:
+    """Return the step of the axis: CD, or PC (default 1) times CDELT (default 1)."""
+    if f"CD{axis}_{axis}" in header:
+        step = float(header[f"CD{axis}_{axis}"])
+    elif f"CDELT{axis}" in header or f"PC{axis}_{axis}" in header:
+        step = float(header.get(f"PC{axis}_{axis}", 1.0)) * float(header.get(f"CDELT{axis}", 1.0))
+    else:
+        raise InputError(
+            f"the header has neither CD{axis}_{axis} nor CDELT{axis}, so the wavelength step "
+            "is unknown; add one of them"
+        )
+    if not np.isfinite(step) or step <= 0:
+        raise InputError(f"the wavelength step in the header is {step}, where it must be positive")
+    return step
+
+
+def _angstrom_per_unit(header: Mapping[str, Any], axis: int, ctype: str) -> float:
+    unit = str(header.get(f"CUNIT{axis}", "Angstrom")).strip() or "Angstrom"
+    if unit.lower() not in _ANGSTROM_PER_UNIT:
+        raise InputError(
+            f"the wavelength unit CUNIT{axis} = {unit!r} (CTYPE{axis} = {ctype!r}) is not a "
+            "length; expected Angstrom, nm, um or m"
+        )
+    return _ANGSTROM_PER_UNIT[unit.lower()]
