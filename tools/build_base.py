@@ -4,8 +4,8 @@
     python tools/build_base.py --hoki hoki-1.7.1.tar.gz --mangadap sdss_mangadap-4.5.0-*.whl
 
 It needs betis itself installed (``pip install -e .``). The models are BPASS v2.2.1, binaries,
-initial mass function imf135_300 (Eldridge et al. 2017, PASA 34 e058;
-Stanway & Eldridge 2018, MNRAS 479 75). Neither package holds the whole of it:
+initial mass function imf135_300 (Eldridge et al. 2017, PASA 34 e058; Stanway & Eldridge 2018,
+MNRAS 479 75). Neither package holds the whole of it:
 
 =============  ===========  =======================================================  ============
 package        Z            ages, log10 yr                                           wavelengths
@@ -17,8 +17,8 @@ sdss-mangadap  0.008 0.020  7.8 to 10.1 step 0.1, one FITS file each            
 
 Both are in solar luminosities per Angstrom for a burst of 10^6 solar masses, sampled at 1 Angstrom
 in vacuum. That they are one set is checked at each build on Z = 0.008, which both hold and which
-must agree to the last digit. The same packages give the same arrays, and with the same zlib the
-same bytes. See docs/stellar-base.md for what was measured on the result.
+must agree to a part in a million. The same packages give the same arrays, and with the same zlib
+the same bytes. See docs/stellar-base.md for what was measured on the result.
 """
 
 import argparse

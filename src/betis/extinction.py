@@ -17,7 +17,7 @@ def law_names() -> tuple[str, ...]:
     import dust_extinction.parameter_averages as laws
 
     names = (name for name, law in vars(laws).items() if inspect.isclass(law))
-    return tuple(sorted(name for name in names if _covers_optical(getattr(laws, name))))
+    return tuple(sorted(name for name in names if _is_usable(getattr(laws, name))))
 
 
 def extinction_curve(
@@ -52,6 +52,7 @@ def extinction_curve(
         raise ConfigError(f"the extinction law {law} with R_V = {r_v}: {error}") from error
 
 
-def _covers_optical(law: Any) -> bool:
+def _is_usable(law: Any) -> bool:
     x_range = getattr(law, "x_range", None)
-    return x_range is not None and x_range[0] <= 1.0 and x_range[1] >= 1 / 0.35
+    has_r_v = getattr(law, "Rv_range", None) is not None
+    return has_r_v and x_range is not None and x_range[0] <= 1.0 and x_range[1] >= 1 / 0.35

@@ -10,21 +10,19 @@ class Flag(IntFlag):
     """What is known to be wrong, or worth knowing, about one row; 0 means nothing."""
 
     LOW_SNR = 1
-    PATCHED = 2
-    NO_DATA = 4
-    FEW_PIXELS = 8
-    NOT_CONVERGED = 16
-    AT_BOUND = 32
-    BAD_CHI2 = 64
-    FIT_FAILED = 128
-    UNRESOLVED = 256
-    NOT_DETECTED = 512
-    IN_SKY_WINDOW = 1024
+    NO_DATA = 2
+    FEW_PIXELS = 4
+    NOT_CONVERGED = 8
+    AT_BOUND = 16
+    BAD_CHI2 = 32
+    FIT_FAILED = 64
+    UNRESOLVED = 128
+    NOT_DETECTED = 256
+    IN_SKY_WINDOW = 512
 
 
 MEANING: dict[Flag, str] = {
     Flag.LOW_SNR: "the bin does not reach the target S/N",
-    Flag.PATCHED: "over 1 % of the bin's voxels are bad; they took the mean of the good ones",
     Flag.NO_DATA: "no usable pixel: the line is outside the spectrum or wholly masked",
     Flag.FEW_PIXELS: "fewer usable pixels than the fit needs to be trusted",
     Flag.NOT_CONVERGED: "the fit stopped at its limit of iterations",

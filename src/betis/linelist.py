@@ -84,6 +84,10 @@ class LineSet:
         """Return where the lines lie on an axis observed in ``medium`` and divided by 1+z."""
         return rest_wave([line.vacuum for line in self.lines], medium, redshift)
 
+    def emission(self) -> LineSet:
+        """Return the set without its absorption lines."""
+        return self.select(line.name for line in self.lines if not line.absorption)
+
     def select(self, names: Iterable[str]) -> LineSet:
         """Return the set with only these lines; a ratio to a line left out becomes free."""
         kept = set(names)
@@ -119,8 +123,8 @@ def load_line_set(source: str | Path = "standard") -> LineSet:
 
 
 def _parse(table: dict[str, Any], source: str) -> LineSet:
-    entries = table.get("line", [])
-    if not entries:
+    entries = table.get("line")
+    if not entries or not isinstance(entries, list):
         raise InputError(f"the line set {source} holds no [[line]] table; add at least one line")
     lines = tuple(_parse_line(entry, source) for entry in entries)
     names = [line.name for line in lines]
@@ -132,6 +136,13 @@ def _parse(table: dict[str, Any], source: str) -> LineSet:
         raise InputError(
             f"the line set {source} ties a flux to {', '.join(unknown)}, which it does not hold"
         )
+    tied = {line.name for line in lines if line.ratio_of}
+    chained = sorted(tied & {line.ratio_of for line in lines})
+    if chained:
+        raise InputError(
+            f"the line set {source} ties a flux to {', '.join(chained)}, which is tied itself; "
+            "tie both to the same free line"
+        )
     return LineSet(name=str(table.get("set", {}).get("name", Path(source).stem)), lines=lines)
 
 
@@ -142,16 +153,28 @@ def _parse_line(entry: dict[str, Any], source: str) -> Line:
             f"the line set {source} has a line with the keys {sorted(entry)}; each needs name "
             f"and air, and may have {', '.join(sorted(known - {'name', 'air'}))}"
         )
-    ratio = entry.get("ratio", {})
+    where = f"the line set {source} has the line {entry['name']}"
+    ratio = entry.get("ratio", {"of": "", "value": 1.0})
+    if not isinstance(ratio, dict) or set(ratio) != {"of", "value"}:
+        raise InputError(
+            f"{where} with ratio = {ratio!r}; expected a table such as "
+            '{ of = "OIII5007", value = 0.33557 }'
+        )
     return Line(
         name=str(entry["name"]),
-        air=float(entry["air"]),
+        air=_positive(entry["air"], f"{where} with air"),
         label=str(entry.get("label", entry["name"])),
         kinematics=str(entry.get("kinematics", entry["name"])),
-        ratio_of=str(ratio.get("of", "")),
-        ratio=float(ratio.get("value", 1.0)),
+        ratio_of=str(ratio["of"]),
+        ratio=_positive(ratio["value"], f"{where} with a ratio whose value"),
         absorption=bool(entry.get("absorption", False)),
     )
+
+
+def _positive(value: object, where: str) -> float:
+    if not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise InputError(f"{where} = {value!r}; expected a positive number")
+    return float(value)
 
 
 def _freed(line: Line) -> Line:

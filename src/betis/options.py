@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
-def _option(default: Any, doc: str, unit: str = "") -> Any:
-    return field(default=default, metadata={"doc": doc, "unit": unit})
+def _option(
+    default: Any, doc: str, unit: str = "", *, low: float | None = None, high: float | None = None
+) -> Any:
+    return field(default=default, metadata={"doc": doc, "unit": unit, "low": low, "high": high})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +18,10 @@ class PrepareOptions:
     """How the cube becomes a rest-frame, dereddened one."""
 
     instrument: str = _option("auto", "auto, or the reader to force (muse)")
-    redshift: float = _option(0.0, "redshift of the galaxy")
-    av: float = _option(0.0, "Galactic extinction A_V towards it", "mag")
+    redshift: float | None = _option(None, "redshift of the galaxy", low=-0.01, high=10.0)
+    av: float = _option(0.0, "Galactic extinction A_V towards it", "mag", low=0.0, high=50.0)
     law: str = _option("F99", "Galactic extinction law, a name of dust_extinction")
-    r_v: float = _option(3.1, "A_V / E(B-V) of that law")
+    r_v: float = _option(3.1, "A_V / E(B-V) of that law", low=2.0, high=6.0)
     sky_windows: tuple[tuple[float, float], ...] = _option(
         (
             (5565.0, 5589.0),
@@ -46,7 +48,9 @@ class SnrOptions:
         "matched", "matched filter, or the maximum in a window as the BETIS scripts had it"
     )
     tracer: str = _option("Ha6563", "bright line that gives the velocity field")
-    max_velocity: float = _option(500.0, "largest velocity looked for", "km/s")
+    max_velocity: float = _option(
+        500.0, "largest velocity looked for", "km/s", low=10.0, high=3000.0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +58,11 @@ class BinningOptions:
     """How spaxels become bins."""
 
     method: Literal["quadtree", "spaxel"] = _option("quadtree", "quadtree or spaxel")
-    target: float = _option(10.0, "S/N that each bin must reach")
-    correlation: float = _option(0.0, "alpha of the noise law 1 + alpha log10(n spaxels)")
-    max_level: int = _option(5, "largest block is 2^max_level spaxels wide")
+    target: float = _option(10.0, "S/N that each bin must reach", low=0.1, high=1e6)
+    correlation: float = _option(
+        0.0, "alpha of the noise law 1 + alpha log10(n spaxels)", low=0.0, high=10.0
+    )
+    max_level: int = _option(5, "largest block is 2^max_level spaxels wide", low=0, high=16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +72,18 @@ class ContinuumOptions:
     engine: Literal["templates", "none"] = _option("templates", "templates, or none")
     templates: str = _option("bpass", "name of a shipped base, or a path")
     law: str = _option("CCM89", "dust law of the galaxy, a name of dust_extinction")
-    r_v: float = _option(3.1, "A_V / E(B-V) of that law")
+    r_v: float = _option(3.1, "A_V / E(B-V) of that law", low=2.0, high=6.0)
     mask_lines: bool = _option(True, "leave out the pixels of emission lines")
-    mask_width: float = _option(600.0, "half-width of that mask", "km/s")
+    mask_width: float = _option(600.0, "half-width of that mask", "km/s", low=0.0, high=5000.0)
     min_wave: float = _option(0.0, "shortest rest wavelength fitted", "Angstrom")
     max_wave: float = _option(1e5, "longest rest wavelength fitted", "Angstrom")
-    max_velocity: float = _option(500.0, "bound of the velocity, either way", "km/s")
-    max_sigma: float = _option(400.0, "bound of the dispersion", "km/s")
+    max_velocity: float = _option(
+        500.0, "bound of the velocity, either way", "km/s", low=10.0, high=3000.0
+    )
+    max_sigma: float = _option(400.0, "bound of the dispersion", "km/s", low=20.0, high=1000.0)
     min_av: float = _option(0.0, "lower bound of the extinction", "mag")
     max_av: float = _option(4.0, "upper bound of the extinction", "mag")
-    clip: float = _option(4.0, "residuals beyond this many sigma are clipped; 0 for none")
+    clip: float = _option(4.0, "residuals beyond this many sigma are clipped; 0 for none", low=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +91,16 @@ class LineOptions:
     """How the emission lines are fitted."""
 
     line_set: str = _option("standard", "name of a shipped line set, or a TOML file")
-    window: float = _option(30.0, "half-width of the fit window round each line", "Angstrom")
-    max_velocity: float = _option(500.0, "bound of the velocity, either way", "km/s")
-    max_sigma: float = _option(400.0, "bound of the intrinsic dispersion", "km/s")
-    detection: float = _option(3.0, "S/N below which a line is flagged NOT_DETECTED")
+    window: float = _option(
+        30.0, "half-width of the fit window round each line", "Angstrom", low=10.0, high=300.0
+    )
+    max_velocity: float = _option(
+        500.0, "bound of the velocity, either way", "km/s", low=10.0, high=3000.0
+    )
+    max_sigma: float = _option(
+        400.0, "bound of the intrinsic dispersion", "km/s", low=20.0, high=3000.0
+    )
+    detection: float = _option(3.0, "S/N below which a line is flagged NOT_DETECTED", low=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +108,7 @@ class ComputeOptions:
     """What the fits run on; changes nothing in the results."""
 
     device: Literal["auto", "cpu", "gpu"] = _option("auto", "cpu, gpu, or auto")
-    cores: int = _option(0, "host cores to use; 0 for all")
+    cores: int = _option(0, "host cores to use; 0 for all", low=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ Mask True means bad.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -109,6 +109,13 @@ class Cube:
         factor = self.factor[waves, None, None]
         return CubeBlock(block.flux * factor, block.variance * factor**2, block.mask)
 
+    def tiles(self, n_wave: int, max_voxel: int = 4_000_000) -> Iterator[slice]:
+        """Yield image rows, as many at a time as ``n_wave`` pixels deep make ``max_voxel``."""
+        n_y, n_x = self.sky.shape
+        height = max(1, max_voxel // max(1, n_wave * n_x))
+        for start in range(0, n_y, height):
+            yield slice(start, min(start + height, n_y))
+
     @property
     def flux(self) -> Float[F64, "wave y x"]:
         """All of the flux density, in memory; NaN where bad."""
@@ -132,7 +139,8 @@ class SnrMap:
     """Signal and noise of one line (or the continuum) at each spaxel; NaN outside the field.
 
     ``signal`` is additive (a flux, in the cube's scale): the signal of a bin is the sum over its
-    spaxels. ``velocity`` (km/s) is where the line was measured, ``sigma`` (km/s) the width assumed.
+    spaxels. ``velocity`` (km/s) is where the line was measured, ``sigma`` (km/s) the width assumed,
+    ``continuum`` the flux density under the line.
     """
 
     signal: Float[F64, "y x"]
@@ -140,6 +148,7 @@ class SnrMap:
     line: str
     method: str
     velocity: Float[F64, "y x"] | None = None
+    continuum: Float[F64, "y x"] | None = None
     sigma: float = 0.0
 
     @property
@@ -151,6 +160,16 @@ class SnrMap:
             out=np.full_like(self.signal, np.nan),
             where=np.isfinite(self.noise) & (self.noise > 0),
         )
+
+
+def noise_growth(n_spaxel: ArrayLike, correlation: float) -> F64:
+    """Return by how much correlated noise exceeds the quadratic sum: ``1 + alpha log10(n)``.
+
+    References
+    ----------
+    Garcia-Benito et al. 2015, A&A 576 A135, eq. 1 (with beta = 1).
+    """
+    return np.asarray(1.0 + correlation * np.log10(np.maximum(n_spaxel, 1)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -248,7 +267,7 @@ class Spectra:
     def __post_init__(self) -> None:
         """Bring every array to its shape and type, and bad pixels to one form."""
         wave = np.asarray(self.wave, dtype=float)
-        edges = pixel_edges(wave) if self.edges is None else np.asarray(self.edges, dtype=float)
+        halfway = pixel_edges(wave)
         flux, error = _rows(self.flux, wave, "flux"), _rows(self.error, wave, "error")
         given = np.zeros(flux.shape, bool) if self.mask is None else _rows(self.mask, wave, "mask")
         if not flux.shape == error.shape == given.shape:
@@ -259,18 +278,16 @@ class Spectra:
         if self.medium not in ("air", "vacuum"):
             raise InputError(f"the medium is {self.medium!r}, where it must be 'air' or 'vacuum'")
         mask = given.astype(bool) | ~np.isfinite(flux) | ~np.isfinite(error) | (error <= 0)
-        window = np.zeros(wave.size, bool) if self.sky_window is None else self.sky_window
-        count = np.ones(len(flux), np.int32) if self.n_spaxel is None else self.n_spaxel
-        lsf = np.broadcast_to(np.asarray(0.0 if self.lsf is None else self.lsf, float), wave.shape)
+        lsf = np.full(wave.size, self.lsf or 0.0) if np.ndim(self.lsf) == 0 else self.lsf
         values = {
             "wave": wave,
-            "edges": edges,
+            "edges": _sized(self.edges, halfway, "edges"),
             "flux": np.where(mask, 0.0, flux),
             "error": np.where(mask, np.inf, error),
             "mask": mask,
-            "lsf": lsf,
-            "sky_window": np.asarray(window, dtype=bool),
-            "n_spaxel": np.asarray(count, dtype=np.int32),
+            "lsf": _sized(lsf, wave, "lsf"),
+            "sky_window": _sized(self.sky_window, np.zeros(wave.size, bool), "sky_window"),
+            "n_spaxel": _sized(self.n_spaxel, np.ones(len(flux), np.int32), "n_spaxel"),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -302,6 +319,16 @@ class Spectra:
             mask=self.mask[rows],
             n_spaxel=self.n_spaxel[rows],
         )
+
+
+def _sized(values: ArrayLike | None, default: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return the values in the type and the shape of their default, or that where they are None."""
+    if values is not None and np.shape(values) != default.shape:
+        raise InputError(
+            f"{name} has shape {np.shape(values)}, where {default.shape} was expected; "
+            "give one value for each"
+        )
+    return default if values is None else np.asarray(values, dtype=default.dtype)
 
 
 def _rows(values: ArrayLike, wave: F64, name: str) -> NDArray[Any]:
@@ -465,3 +492,16 @@ class LineFit:
         if name not in self.names:
             raise InputError(f"the line {name} was not fitted; these were: {', '.join(self.names)}")
         return self.names.index(name)
+
+    def take(self, rows: slice | NDArray[Any]) -> LineFit:
+        """Return some of the rows."""
+        whole = {"names", "group", "background_wave", "sky"}
+        arrays = {item.name: getattr(self, item.name) for item in fields(self)}
+        return replace(
+            self,
+            **{
+                name: values[rows]
+                for name, values in arrays.items()
+                if name not in whole and values is not None
+            },
+        )

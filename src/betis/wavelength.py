@@ -153,7 +153,7 @@ def read_axis(header: Mapping[str, Any], axis: int = 3) -> WaveAxis:
     """
     ctype = str(header.get(f"CTYPE{axis}", "")).strip().upper()
     start, step = _require(header, f"CRVAL{axis}"), _axis_step(header, axis)
-    reference = float(header.get(f"CRPIX{axis}", 1.0))
+    reference = _number(header, f"CRPIX{axis}", 1.0)
     count = int(_require(header, f"NAXIS{axis}"))
     half_pixels = np.arange(2 * count + 1) / 2 + 0.5 - reference
     scale = _angstrom_per_unit(header, axis, ctype)
@@ -179,24 +179,33 @@ def _require(header: Mapping[str, Any], card: str) -> float:
             f"the header has no card {card}, which the wavelength axis needs; "
             "add it or give the axis in a TOML description"
         )
-    value = float(header[card])
+    return _number(header, card)
+
+
+def _number(header: Mapping[str, Any], card: str, default: float = np.nan) -> float:
+    try:
+        value = float(header.get(card, default))
+    except (TypeError, ValueError):
+        value = np.nan
     if not np.isfinite(value):
-        raise InputError(f"the header's {card} is {value}, where a number is needed")
+        raise InputError(
+            f"the header's {card} is {header.get(card)!r}, where a number is needed; mend the card"
+        )
     return value
 
 
 def _axis_step(header: Mapping[str, Any], axis: int) -> float:
     """Return the step of the axis: CD, or PC (default 1) times CDELT (default 1)."""
     if f"CD{axis}_{axis}" in header:
-        step = float(header[f"CD{axis}_{axis}"])
+        step = _number(header, f"CD{axis}_{axis}")
     elif f"CDELT{axis}" in header or f"PC{axis}_{axis}" in header:
-        step = float(header.get(f"PC{axis}_{axis}", 1.0)) * float(header.get(f"CDELT{axis}", 1.0))
+        step = _number(header, f"PC{axis}_{axis}", 1.0) * _number(header, f"CDELT{axis}", 1.0)
     else:
         raise InputError(
             f"the header has neither CD{axis}_{axis} nor CDELT{axis}, so the wavelength step "
             "is unknown; add one of them"
         )
-    if not np.isfinite(step) or step <= 0:
+    if step <= 0:
         raise InputError(f"the wavelength step in the header is {step}, where it must be positive")
     return step
 

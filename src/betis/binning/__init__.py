@@ -1,1 +1,1 @@
-"""binning."""
+"""From maps of signal and noise to bins that say truly what they reach."""

@@ -1,1 +1,1 @@
-"""io."""
+"""Files in and out: cubes, stellar bases, products, run folders."""

@@ -1,0 +1,262 @@
+"""The public functions: each stage with flat keywords in place of an options object.
+
+Keywords that are not spelled out here are the fields of the stage's dataclass in
+`betis.options`, with the same defaults and the same checks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from betis import compute, pipeline, preparation, snr, stacking
+from betis.binning import quadtree as quadtree_binning
+from betis.config import FLAGS, merged, read_tables, validated
+from betis.continuum import fit as continuum_stage
+from betis.extinction import extinction_curve
+from betis.io import readers
+from betis.io.templates import load_templates
+from betis.linelist import load_line_set
+from betis.lines import fit as line_stage
+from betis.maps import Maps, make_maps
+from betis.options import (
+    BinningOptions,
+    ContinuumOptions,
+    LineOptions,
+    PrepareOptions,
+    SnrOptions,
+)
+from betis.products import BinMap, ContinuumFit, Cube, LineFit, SnrMap, Spectra, Templates
+
+__all__ = [
+    "fit_continuum",
+    "fit_lines",
+    "line_snr",
+    "load_templates",
+    "make_maps",
+    "prepare",
+    "quadtree",
+    "read_cube",
+    "run",
+    "stack",
+]
+
+Image = Float[NDArray[np.float64], "y x"]
+
+
+def read_cube(path: str | Path, instrument: str | None = None) -> Cube:
+    """Open a cube; its voxels are read when they are asked for.
+
+    Parameters
+    ----------
+    path
+        FITS file.
+    instrument
+        Name of the reader to force; found from the file's content where None.
+
+    Raises
+    ------
+    InputError
+        Where the file is missing or is no cube that a reader knows.
+    """
+    return readers.read_cube(path, instrument or "auto")
+
+
+def prepare(cube: Cube, redshift: float, av: float = 0.0, **options: Any) -> Cube:
+    """Return the cube in the rest frame without Galactic extinction; nothing is resampled.
+
+    Parameters
+    ----------
+    cube
+        As read.
+    redshift
+        Of the galaxy.
+    av : mag
+        Galactic A_V towards it.
+    **options
+        Other fields of `betis.options.PrepareOptions`.
+
+    Raises
+    ------
+    ConfigError
+        Where an option is wrong or the cube is prepared already.
+    """
+    chosen = validated(PrepareOptions, {"redshift": redshift, "av": av, **options})
+    return preparation.prepare(cube, chosen)
+
+
+def line_snr(cube: Cube, line: str = "SII6731", method: str = "matched", **options: Any) -> SnrMap:
+    """Measure signal and noise of an emission line at each spaxel, ``[y, x]``.
+
+    Parameters
+    ----------
+    cube
+        Prepared.
+    line
+        Name of a line of the standard set.
+    method
+        "matched", or "betis" for Equation 1 of the BETIS scripts.
+    **options
+        Other fields of `betis.options.SnrOptions`.
+
+    Raises
+    ------
+    ConfigError, InputError
+        Where the line is unknown or outside the cube, or there are no usable data.
+    """
+    chosen = validated(SnrOptions, {"line": line, "method": method, **options})
+    return snr.line_snr(cube, load_line_set(), chosen)
+
+
+def quadtree(
+    signal: Image,
+    noise: Image,
+    target: float = 10.0,
+    correlation: float | None = None,
+    **options: Any,
+) -> BinMap:
+    """Bin a field adaptively to a target S/N; see `betis.binning.quadtree`.
+
+    Parameters
+    ----------
+    signal, noise : [y, x]
+        Additive signal and its 1-sigma noise; NaN outside the field.
+    target
+        S/N that each bin must reach.
+    correlation
+        alpha of the noise law ``1 + alpha log10(n_spaxel)``; None for independent noise.
+    **options
+        Other fields of `betis.options.BinningOptions`.
+
+    Raises
+    ------
+    ConfigError, InputError
+        Where an option is wrong, shapes differ, or no spaxel is usable.
+    """
+    chosen = validated(
+        BinningOptions, {"target": target, "correlation": correlation or 0.0, **options}
+    )
+    return quadtree_binning.quadtree(
+        np.asarray(signal, dtype=float), np.asarray(noise, dtype=float), chosen
+    )
+
+
+def stack(cube: Cube, bins: BinMap) -> Spectra:
+    """Sum the spectra of each bin, ``[bin, wave]``.
+
+    Raises
+    ------
+    InputError
+        Where the bins are of another field.
+    """
+    return stacking.stack(cube, bins)
+
+
+def fit_continuum(
+    spectra: Spectra,
+    templates: Templates | None = None,
+    mask_lines: bool = True,
+    **options: Any,
+) -> ContinuumFit:
+    """Fit the stellar continuum of each spectrum.
+
+    Parameters
+    ----------
+    spectra
+        In the rest frame.
+    templates
+        The stellar base; None for the one that ships with betis.
+    mask_lines
+        Leave out the pixels of the standard set's emission lines.
+    **options
+        Other fields of `betis.options.ContinuumOptions`.
+
+    Raises
+    ------
+    ConfigError, InputError, FitError
+        Where an option is wrong or the base does not cover the spectra.
+    """
+    chosen = validated(ContinuumOptions, {"mask_lines": mask_lines, **options})
+    compute.configure()
+    base = load_templates(chosen.templates) if templates is None else templates
+    return continuum_stage.fit_continuum(
+        spectra,
+        base,
+        chosen,
+        dust=extinction_curve(chosen.law, spectra.wave, chosen.r_v),
+        line_waves=load_line_set().emission().waves(spectra.medium, spectra.redshift),
+    )
+
+
+def fit_lines(
+    gas: Spectra,
+    lines: str | Path = "standard",
+    continuum: ContinuumFit | None = None,
+    **options: Any,
+) -> LineFit:
+    """Fit the emission lines of each continuum-subtracted spectrum.
+
+    Parameters
+    ----------
+    gas
+        ``spectra.subtract(continuum)``.
+    lines
+        Name of a shipped line set, or a TOML file.
+    continuum
+        What was subtracted: gives the level for equivalent widths.
+    **options
+        Other fields of `betis.options.LineOptions`.
+
+    Raises
+    ------
+    ConfigError, InputError
+        Where an option or the line set is wrong.
+    """
+    chosen = validated(LineOptions, {"line_set": str(lines), **options})
+    compute.configure()
+    return line_stage.fit_lines(gas, load_line_set(chosen.line_set), chosen, continuum=continuum)
+
+
+def run(
+    path: str | Path | None = None,
+    redshift: float | None = None,
+    output: str | Path = "betis-run",
+    config: str | Path | None = None,
+    **options: Any,
+) -> Maps:
+    """Run everything from a cube to maps and a report, as ``betis run`` does.
+
+    Parameters
+    ----------
+    path
+        The cube; None where the run folder knows it.
+    redshift
+        Of the galaxy; may come from ``config``.
+    output
+        Run folder. What is there and still valid is not computed again.
+    config
+        TOML file; the keywords win over it.
+    **options
+        The flags of the command line: av, instrument, snr_line, snr_method, target_snr, binning,
+        continuum, templates, line_set, device, cores.
+
+    Raises
+    ------
+    BetisError
+        With one plain sentence, where something that was given cannot be used.
+    TypeError
+        Where a keyword is unknown.
+    """
+    unknown = sorted(set(options) - set(FLAGS))
+    if unknown:
+        raise TypeError(f"run() got an unexpected keyword {unknown[0]!r}; it takes {list(FLAGS)}")
+    given = read_tables(config) if config else {}
+    tables = merged(given, {"redshift": redshift, **options})
+    galaxy = pipeline.open_run(output, path, tables)
+    pipeline.execute(galaxy)
+    maps: Maps = galaxy.obtain("maps")
+    return maps

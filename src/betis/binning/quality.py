@@ -1,0 +1,61 @@
+"""What every binning shares: which spaxels count, and what a bin reaches."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+
+from betis.errors import InputError
+from betis.flags import Flag
+from betis.options import BinningOptions
+from betis.products import BinMap, noise_growth
+
+F64 = NDArray[np.float64]
+
+
+def usable_spaxels(
+    signal: Float[F64, "y x"], noise: Float[F64, "y x"]
+) -> Bool[NDArray[np.bool_], "y x"]:
+    """Tell which spaxels have a finite signal and a positive, finite noise.
+
+    Raises
+    ------
+    InputError
+        Where the maps are not 2-D and of one shape, or no spaxel is usable.
+    """
+    if signal.ndim != 2 or signal.shape != noise.shape:
+        raise InputError(
+            f"signal and noise have shapes {signal.shape} and {noise.shape}, where two maps "
+            "(y, x) of one shape were expected"
+        )
+    valid = np.isfinite(signal) & np.isfinite(noise) & (noise > 0)
+    if not valid.any():
+        raise InputError(
+            "no spaxel has a finite signal and a positive noise, so there is nothing to bin; "
+            "check the S/N maps"
+        )
+    return np.asarray(valid)
+
+
+def bin_map(
+    bin_id: Int[NDArray[np.int32], "y x"],
+    signal: Float[F64, "y x"],
+    noise: Float[F64, "y x"],
+    options: BinningOptions,
+) -> BinMap:
+    """Return the bins with the S/N of exactly the spaxels that are in them."""
+    inside = bin_id >= 0
+    row = bin_id[inside]
+    n_spaxel = np.bincount(row).astype(np.int32)
+    quadratic = np.sqrt(np.bincount(row, noise[inside] ** 2))
+    snr = np.bincount(row, signal[inside]) / (
+        quadratic * noise_growth(n_spaxel, options.correlation)
+    )
+    flags = np.where(snr >= options.target, 0, Flag.LOW_SNR).astype(np.int32)
+    return BinMap(
+        bin_id=bin_id,
+        n_spaxel=n_spaxel,
+        snr=snr,
+        flags=flags,
+        target=options.target,
+        correlation=options.correlation,
+    )

@@ -1,0 +1,215 @@
+"""The command line: typer and rich, no logic. Heavy libraries load inside the commands."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="betis",
+    help="From a reduced integral-field cube to maps of its emission lines.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+templates_app = typer.Typer(help="Stellar bases: list, show, convert.", no_args_is_help=True)
+app.add_typer(templates_app, name="templates")
+
+CubeFile = Annotated[Path, typer.Argument(metavar="CUBE", help="FITS cube.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder.")]
+ConfigFile = Annotated[Path | None, typer.Option("-c", "--config", help="TOML file of options.")]
+Redshift = Annotated[float | None, typer.Option("-z", "--redshift", help="Redshift.")]
+LineSetName = Annotated[str, typer.Option("--line-set", help="standard, or a TOML file.")]
+
+FLAG_TYPES: dict[str, Any] = {
+    "redshift": Redshift,
+    "av": Annotated[float | None, typer.Option(help="Galactic extinction A_V, mag.")],
+    "instrument": Annotated[str | None, typer.Option(help="auto, or the reader to force: muse.")],
+    "snr_line": Annotated[str | None, typer.Option(help="Line whose S/N the bins must reach.")],
+    "snr_method": Annotated[str | None, typer.Option(help="matched or betis.")],
+    "target_snr": Annotated[float | None, typer.Option(help="S/N that each bin must reach.")],
+    "binning": Annotated[str | None, typer.Option(help="quadtree or spaxel.")],
+    "continuum": Annotated[str | None, typer.Option(help="templates or none.")],
+    "templates": Annotated[str | None, typer.Option(help="Stellar base: bpass, or a path.")],
+    "line_set": Annotated[str | None, typer.Option(help="standard, or a TOML file.")],
+    "device": Annotated[str | None, typer.Option(help="auto, cpu or gpu.")],
+    "cores": Annotated[int | None, typer.Option(help="Host cores; 0 for all.")],
+}
+"""Flags of the commands; `betis.config.FLAGS` says which option each one sets."""
+
+STAGE_FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "snr": ("Measure the S/N of a line at each spaxel.", ("snr_line", "snr_method")),
+    "bin": ("Bin the field to the target S/N.", ("target_snr", "binning")),
+    "stack": ("Sum the spectra of each bin.", ()),
+    "continuum": ("Fit the stars of each bin.", ("continuum", "templates", "device", "cores")),
+    "lines": ("Fit the emission lines of each bin.", ("line_set", "device", "cores")),
+    "maps": ("Paint the maps.", ()),
+    "report": ("Write the report.", ()),
+}
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        import betis
+
+        typer.echo(f"betis {betis.__version__}")
+        raise typer.Exit
+
+
+def _command(
+    name: str, text: str, place: Mapping[str, Any], flags: tuple[str, ...]
+) -> Callable[..., None]:
+    """Add a command that runs the pipeline up to a stage; ``place`` are its fixed parameters."""
+
+    def command(**values: Any) -> None:
+        from betis.console import run_until
+
+        fixed = {key: values.pop(key) for key in place}
+        run_until(
+            "report" if name == "run" else name,
+            output=fixed.get("output") or fixed["folder"],
+            cube=fixed.get("cube"),
+            config=fixed.get("config"),
+            flags=values,
+        )
+
+    types = {**place, **{flag: FLAG_TYPES[flag] for flag in flags}}
+    defaults = {"output": Path("betis-run"), "config": None, **dict.fromkeys(flags)}
+    empty = inspect.Parameter.empty
+    parameters = [
+        inspect.Parameter(
+            key, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(key, empty), annotation=kind
+        )
+        for key, kind in types.items()
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = types
+    command.__doc__ = text
+    return app.command(name)(command)
+
+
+_NEW_RUN = {"cube": CubeFile, "output": Output, "config": ConfigFile}
+_command(
+    "run",
+    "Run everything; run it again after a crash and it goes on where it was.",
+    _NEW_RUN,
+    tuple(FLAG_TYPES),
+)
+_command(
+    "prepare",
+    "Open a cube and a run folder: the stages below go on from there.",
+    _NEW_RUN,
+    ("redshift", "av", "instrument"),
+)
+for _name, (_text, _flags) in STAGE_FLAGS.items():
+    _command(_name, _text, {"folder": RunPath, "config": ConfigFile}, _flags)
+
+
+@app.command()
+def demo(
+    output: Output = Path("betis-demo"),
+    size: Annotated[int, typer.Option(help="Spaxels a side.")] = 40,
+    snr: Annotated[float, typer.Option(help="Continuum S/N at the centre.")] = 30.0,
+    redshift: Annotated[float, typer.Option("-z", "--redshift", help="Redshift.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 1,
+) -> None:
+    """Make a mock galaxy, run everything on it, and compare with what was put in."""
+    from betis.console import run_demo
+
+    run_demo(output, {"n_y": size, "n_x": size, "snr": snr, "redshift": redshift, "seed": seed})
+
+
+@app.command("inspect")
+def inspect_(
+    cube: CubeFile,
+    redshift: Redshift = None,
+    instrument: Annotated[str, typer.Option(help="auto, or the reader to force.")] = "auto",
+    line_set: LineSetName = "standard",
+) -> None:
+    """Say what was understood of a cube."""
+    from betis.console import show_facts
+    from betis.inspection import inspect_cube
+    from betis.linelist import load_line_set
+
+    show_facts(inspect_cube(cube, load_line_set(line_set), instrument, redshift))
+
+
+@app.command()
+def config(
+    full: Annotated[bool, typer.Option("--full", help="Every option.")] = False,
+) -> None:
+    """Print a commented TOML file to start from."""
+    from betis.config import to_toml
+    from betis.options import Options
+
+    typer.echo(to_toml(Options(), full=full), nl=False)
+
+
+@templates_app.command("list")
+def list_() -> None:
+    """List the bases that ship with betis."""
+    from betis.console import show_facts
+    from betis.io.templates import list_templates, load_templates
+
+    show_facts({name: load_templates(name).source for name in list_templates()})
+
+
+@templates_app.command()
+def show(source: Annotated[str, typer.Argument(help="Name of a base, or a path.")]) -> None:
+    """Say what a base holds."""
+    from betis.console import show_facts
+    from betis.io.templates import describe_templates, load_templates
+
+    show_facts(describe_templates(load_templates(source)))
+
+
+@templates_app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="FITS file or folder, or STARLIGHT base list.")],
+    output: Annotated[Path, typer.Argument(help="The npz file to write.")],
+    spectra: Annotated[
+        Path | None, typer.Option(help="Folder of a STARLIGHT base's spectra.")
+    ] = None,
+    fwhm: Annotated[float | None, typer.Option(help="Resolution (FWHM), Angstrom.")] = None,
+) -> None:
+    """Bring a base into betis's own format."""
+    from betis.io.templates import load_templates, save_templates
+
+    save_templates(output, load_templates(source, spectra_dir=spectra, fwhm=fwhm))
+    typer.echo(f"wrote {output}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0, 2 for wrong input, 1 for a bug."""
+    from click.exceptions import Abort, ClickException
+
+    from betis.errors import BetisError
+
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except BetisError as error:
+        return _fail(str(error), 2)
+    except ClickException as error:
+        return _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, Abort):
+        return _fail("stopped; what is done is kept, run the same command again to go on", 130)
+    return status if isinstance(status, int) else 0
+
+
+def _fail(text: str, status: int) -> int:
+    typer.secho(f"betis: {text}", err=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""Options from a TOML file, from flags and from Python, checked; and a TOML file to start from."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from betis.errors import ConfigError, InputError
+from betis.options import Options
+
+T = TypeVar("T")
+
+FLAGS: dict[str, tuple[str, str]] = {
+    "instrument": ("prepare", "instrument"),
+    "redshift": ("prepare", "redshift"),
+    "av": ("prepare", "av"),
+    "snr_line": ("snr", "line"),
+    "snr_method": ("snr", "method"),
+    "target_snr": ("binning", "target"),
+    "binning": ("binning", "method"),
+    "continuum": ("continuum", "engine"),
+    "templates": ("continuum", "templates"),
+    "line_set": ("lines", "line_set"),
+    "device": ("compute", "device"),
+    "cores": ("compute", "cores"),
+}
+"""Flags of the command line and keywords of `betis.run`: which table and key each one sets."""
+
+
+def validated(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Return an options dataclass made from checked values.
+
+    Raises
+    ------
+    ConfigError
+        Where a name is unknown, a type is wrong or a value is out of its range.
+    """
+    try:
+        dataclass: Any = kind
+        model = _model(dataclass)(**values)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(kind, error)) from error
+    return kind(**{item.name: getattr(model, item.name) for item in fields(dataclass)})
+
+
+def options_from(tables: Mapping[str, Mapping[str, Any]]) -> Options:
+    """Return all stages' options from tables such as ``{"snr": {"line": "Ha6563"}}``.
+
+    Raises
+    ------
+    ConfigError
+        Where a table or a key is unknown, or a value does not fit.
+    """
+    sections = {item.name: type(getattr(Options(), item.name)) for item in fields(Options)}
+    unknown = sorted(set(tables) - set(sections))
+    if unknown:
+        raise ConfigError(
+            f"the table [{unknown[0]}] is unknown; expected one of {', '.join(sections)}"
+        )
+    return Options(
+        **{name: validated(kind, tables.get(name, {})) for name, kind in sections.items()}
+    )
+
+
+def read_tables(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Read the tables of a TOML file.
+
+    Raises
+    ------
+    InputError
+        Where there is no such file or it is not TOML.
+    """
+    where = Path(path)
+    if not where.is_file():
+        raise InputError(f"there is no configuration file {where}; check the path")
+    try:
+        tables = tomllib.loads(where.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"the configuration {where} is not valid TOML: {error}") from error
+    loose = [key for key, value in tables.items() if not isinstance(value, dict)]
+    if loose:
+        raise ConfigError(
+            f"the key {loose[0]!r} of {where} stands in no table; put it under one, for example "
+            "[prepare]"
+        )
+    return tables
+
+
+def merged(
+    base: Mapping[str, Mapping[str, Any]], flags: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return the tables with every flag that is not None put over them."""
+    result = {name: dict(table) for name, table in base.items()}
+    for flag, value in flags.items():
+        if value is not None:
+            table, key = FLAGS[flag]
+            result.setdefault(table, {})[key] = value
+    return result
+
+
+def to_toml(options: Options, *, full: bool = True, comments: bool = True) -> str:
+    """Return the options as TOML.
+
+    Parameters
+    ----------
+    options
+        What to write.
+    full
+        Every key; otherwise only the ones that a first run needs.
+    comments
+        Say what each key means, with its unit.
+    """
+    first = set(FLAGS.values())
+    blocks = []
+    for section in fields(options):
+        table = getattr(options, section.name)
+        lines = [f"[{section.name}]"]
+        for item in fields(table):
+            if full or (section.name, item.name) in first:
+                lines += _entry(item, getattr(table, item.name), comments=comments)
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _entry(item: Any, value: Any, *, comments: bool) -> list[str]:
+    unit = f" [{item.metadata['unit']}]" if item.metadata["unit"] else ""
+    said = [f"# {item.metadata['doc']}{unit}"] if comments else []
+    if value is None:
+        return [*said, f"# {item.name} = "]
+    return [*said, f"{item.name} = {json.dumps(value, ensure_ascii=False)}"]
+
+
+@lru_cache(maxsize=32)
+def _model(kind: Any) -> type[BaseModel]:
+    """Return the pydantic model of an options dataclass, with its ranges."""
+    hints = get_type_hints(kind)
+    entries: dict[str, Any] = {
+        item.name: (
+            hints[item.name],
+            Field(item.default, ge=item.metadata.get("low"), le=item.metadata.get("high")),
+        )
+        for item in fields(kind)
+    }
+    settings = ConfigDict(extra="forbid", allow_inf_nan=False)
+    return create_model(kind.__name__, __config__=settings, **entries)
+
+
+def _first_problem(kind: type[Any], error: ValidationError) -> str:
+    problem = error.errors()[0]
+    name = ".".join(str(part) for part in problem["loc"])
+    table = kind.__name__.removesuffix("Options").lower()
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(item.name for item in fields(kind))
+        return f"the option {name!r} of [{table}] is unknown; expected one of {known}"
+    reason = problem["msg"][:1].lower() + problem["msg"][1:]
+    return f"the option {name!r} of [{table}] is {problem['input']!r}: {reason}"

@@ -1,0 +1,124 @@
+"""A run folder: where products lie, whose run it is, and under which key each was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from betis.errors import InputError, RunFolderError
+from betis.io.fits import write_text
+from betis.io.products import read_key
+
+PROVENANCE = "provenance.json"
+CONFIG = "config.toml"
+LOG = "run.log"
+
+
+class RunFolder:
+    """The folder that one run of one cube lives in."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __truediv__(self, name: str) -> Path:
+        """Return the path of a product."""
+        return self.path / name
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises
+        ------
+        RunFolderError
+            Where it cannot be made, or is a file.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(
+                f"the run folder {self.path} cannot be made: {error.strerror}; choose another "
+                "with -o"
+            ) from error
+
+    def claim(self, cube: Path, digest: str) -> None:
+        """Make this the folder of a cube.
+
+        Raises
+        ------
+        RunFolderError
+            Where it holds the run of another cube.
+        """
+        before = self.provenance().get("input", {})
+        if before and before.get("blake2b") != digest:
+            raise RunFolderError(
+                f"{self.path} holds the run of another cube ({before.get('path')}), not of {cube}; "
+                "choose another folder with -o, or remove that one"
+            )
+        self.create()
+        self.note({"input": {"path": str(cube), "blake2b": digest}})
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what is known of how the run was made; empty where nothing is.
+
+        Raises
+        ------
+        RunFolderError
+            Where the file is damaged.
+        """
+        file = self / PROVENANCE
+        if not file.exists():
+            return {}
+        try:
+            known: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        except ValueError as error:
+            raise RunFolderError(
+                f"{file} is damaged ({error}); remove it to start this run afresh"
+            ) from error
+        return known
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Add facts to the provenance; tables are merged one level deep."""
+        known = self.provenance()
+        for name, value in facts.items():
+            both = isinstance(value, dict) and isinstance(known.get(name), dict)
+            known[name] = {**known[name], **value} if both else value
+        write_text(self / PROVENANCE, json.dumps(known, indent=2, ensure_ascii=False) + "\n")
+
+    def key_of(self, name: str) -> str:
+        """Return the key under which a product was made; "" where it is absent or damaged."""
+        if not (self / name).exists():
+            return ""
+        if name.endswith(".fits"):
+            try:
+                return read_key(self / name)
+            except InputError:
+                return ""
+        return str(self.provenance().get("stages", {}).get(name, {}).get("key", ""))
+
+
+def digest_file(path: Path) -> str:
+    """Return the BLAKE2b digest of a file's bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as handle:
+        while piece := handle.read(1 << 22):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def digest_of(*parts: object) -> str:
+    """Return the BLAKE2b digest of values that JSON can write."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Return the version of betis with a digest of its source files and shipped data."""
+    root = Path(__file__).parents[1]
+    files = sorted(file for file in root.rglob("*") if file.suffix in {".py", ".toml", ".npz"})
+    return f"{version('betis')}+{digest_of([digest_file(file) for file in files])[:8]}"

@@ -1,0 +1,111 @@
+"""First guesses: one velocity a spectrum, from all its emission lines together.
+
+A start only has to lie in the right valley, so it is found on a grid, and it has to be robust:
+each line's vote grows with the logarithm of its S/N, and a window with a spike has none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from betis.linelist import LineSet
+from betis.lines.groups import GroupClass, lsf_sigma, typical
+from betis.options import LineOptions
+from betis.products import Spectra
+from betis.wavelength import C_KMS
+
+__all__ = ["start_params", "start_velocity"]
+
+F64 = NDArray[np.float64]
+B8 = NDArray[np.bool_]
+
+_STEP = 25.0
+_BROADER = 1.2
+_MOST_VOTES = 10.0
+_CHANCE = 5.0
+_SPIKE = 10.0
+
+
+def start_velocity(
+    line_set: LineSet, wave: Float[F64, " line"], gas: Spectra, options: LineOptions
+) -> Float[F64, " spectrum"]:
+    """Return the velocity (km/s) where the emission lines of each spectrum lie together.
+
+    Parameters
+    ----------
+    line_set, wave
+        The lines and their places on the axis (Angstrom); NaN for those outside.
+
+    Returns
+    -------
+    The best of a grid of 25 km/s; 0 where nothing stands out from the noise.
+    """
+    n_step = int(np.ceil(options.max_velocity / _STEP))
+    grid = np.linspace(-options.max_velocity, options.max_velocity, 2 * n_step + 1)
+    score = np.zeros((gas.n_spectrum, grid.size))
+    power = np.zeros((gas.n_spectrum, grid.size))
+    n_line = 0
+    for line, center in zip(line_set.lines, wave, strict=True):
+        if not line.absorption and np.isfinite(center):
+            snr = _matched_snr(gas, float(center), grid, options.window)
+            score += np.log1p(snr**2)
+            power += np.minimum(snr, _MOST_VOTES) ** 2
+            n_line += 1
+    best = score.argmax(axis=1)
+    strength = np.take_along_axis(power, best[:, None], 1)[:, 0]
+    found = strength > n_line + _CHANCE * np.sqrt(2.0 * n_line)
+    return np.where(found, grid[best], 0.0)
+
+
+def _matched_snr(
+    gas: Spectra, center: float, grid: F64, window: float
+) -> Float[F64, "spectrum velocity"]:
+    """Return the S/N of a narrow emission line at each velocity; 0 where negative or spiked."""
+    first, last = np.searchsorted(gas.wave, [center - window, center + window])
+    sharp = float(lsf_sigma(gas, center)) / C_KMS * center
+    edges = gas.edges[first : last + 1]
+    width = max(_BROADER * sharp, 0.5 * float(np.median(np.diff(edges))))
+    places = center * (1 + grid / C_KMS)
+    profile = np.diff(ndtr((edges - places[:, None]) / width), axis=1) / np.diff(edges)
+    error = gas.error[:, first:last]
+    flux = _above_median(gas.flux[:, first:last], np.isfinite(error))
+    spiked = _spiked(flux, error, sharp / float(np.median(np.diff(edges))))
+    weight = np.where(spiked[:, None], 0.0, (typical(error)[:, None] / error) ** 2)
+    power = weight @ (profile**2).T
+    signal = (flux * weight) @ profile.T / typical(error)[:, None]
+    return np.divide(
+        signal, np.sqrt(power), out=np.zeros_like(signal), where=(power > 0) & (signal > 0)
+    )
+
+
+def _above_median(flux: F64, good: B8) -> F64:
+    middle = typical(np.where(good, flux, np.inf))
+    return np.where(good, flux - middle[:, None], 0.0)
+
+
+def _spiked(flux: F64, error: F64, sharp: float) -> Bool[B8, " spectrum"]:
+    """Tell the rows with a pixel too bright for its neighbours: sharper than any line could be.
+
+    ``sharp`` is the dispersion of the line-spread function in pixels.
+    """
+    if sharp <= 0:
+        return np.zeros(len(flux), bool)
+    core, side = ndtr(0.5 / sharp) - 0.5, ndtr(1.5 / sharp) - ndtr(0.5 / sharp)
+    most = 1.5 * 2 * core / max(side, 1e-6)
+    padded = np.pad(flux, ((0, 0), (1, 1)))
+    neighbour = np.maximum(np.maximum(padded[:, :-2], padded[:, 2:]), 0.0)
+    return np.asarray(np.any(flux - most * neighbour > _SPIKE * error, axis=1))
+
+
+def start_params(kind: GroupClass, velocity: Float[F64, " spectrum"]) -> Float[F64, "row param"]:
+    """Return the first parameters of each row of a class: no flux, 1.2 times the sharpest width."""
+    n_group, n_spectrum = kind.group.size, velocity.size
+    params = np.zeros((n_group, n_spectrum, kind.n_param))
+    middle = kind.n_flux + kind.n_kin
+    params[:, :, kind.n_flux : middle] = velocity[:, None]
+    width = _BROADER * np.maximum(kind.reference, kind.least)
+    params[:, :, middle:-2] = width[:, None]
+    return params.reshape(-1, kind.n_param)

@@ -1,0 +1,142 @@
+"""From one row a bin to images on the sky."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from betis.errors import InputError
+from betis.flags import header_cards
+from betis.io.fits import image_hdu, write_fits
+from betis.io.products import flux_unit
+from betis.products import BinMap, ContinuumFit, LineFit, Sky
+
+_PER_LINE = (
+    "flux",
+    "flux_err",
+    "velocity",
+    "velocity_err",
+    "sigma",
+    "sigma_err",
+    "ew",
+    "ew_err",
+    "snr",
+    "flags",
+)
+_STELLAR = {"STELLAR_VELOCITY": "velocity", "STELLAR_SIGMA": "sigma", "STELLAR_AV": "av"}
+_UNITS = {
+    "VELOCITY": "km/s",
+    "VELOCITY_ERR": "km/s",
+    "SIGMA": "km/s",
+    "SIGMA_ERR": "km/s",
+    "EW": "Angstrom",
+    "EW_ERR": "Angstrom",
+    "STELLAR_VELOCITY": "km/s",
+    "STELLAR_SIGMA": "km/s",
+    "STELLAR_AV": "mag",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Maps(Mapping[str, NDArray[Any]]):
+    """Images by name: ``maps["FLUX"]`` is ``[line, y, x]``, ``maps["BINID"]`` is ``[y, x]``.
+
+    Attributes
+    ----------
+    images
+        The images. FLUX and FLUX_ERR are per spaxel: the bin's over its number of spaxels.
+    names : [line]
+        The lines, in the order of the line axis.
+    sky
+        Celestial WCS and flux scale.
+    """
+
+    images: Mapping[str, NDArray[Any]]
+    names: tuple[str, ...]
+    sky: Sky = field(default_factory=lambda: Sky(shape=(0, 0)))
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """Return the image of that name."""
+        return self.images[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of the images."""
+        return iter(self.images)
+
+    def __len__(self) -> int:
+        """Return how many images there are."""
+        return len(self.images)
+
+    def line(self, quantity: str, name: str) -> NDArray[Any]:
+        """Return the ``[y, x]`` image of one quantity of one line.
+
+        Raises
+        ------
+        InputError
+            Where there is no such line.
+        """
+        if name not in self.names:
+            raise InputError(f"there is no map of {name}; the lines are {', '.join(self.names)}")
+        return np.asarray(self.images[quantity][self.names.index(name)])
+
+    def write(self, path: str | Path, cards: Mapping[str, Any] | None = None) -> None:
+        """Write ``maps.fits``: an extension an image, each with BUNIT and the celestial WCS.
+
+        Raises
+        ------
+        RunFolderError
+            Where the file cannot be written; an older one stays as it was.
+        """
+        hdus = [image_hdu(name, image, self._cards(name)) for name, image in self.images.items()]
+        write_fits(Path(path), hdus, {**(cards or {}), **header_cards()})
+
+    def _cards(self, name: str) -> dict[str, Any]:
+        flux = flux_unit(self.sky, density=False)
+        unit = flux if name in {"FLUX", "FLUX_ERR"} else _UNITS.get(name, "")
+        lines = {f"LINE{i + 1}": line for i, line in enumerate(self.names)}
+        per_line = self.images[name].ndim == 3
+        return {"BUNIT": unit, **self.sky.wcs, **(lines if per_line else {})}
+
+
+def make_maps(bins: BinMap, lines: LineFit, continuum: ContinuumFit | None = None) -> Maps:
+    """Paint what was measured of each bin on the bin's spaxels.
+
+    Parameters
+    ----------
+    bins
+        ``bin_id [y, x]``.
+    lines
+        ``[bin, line]``.
+    continuum
+        Adds STELLAR_VELOCITY, STELLAR_SIGMA and STELLAR_AV.
+
+    Returns
+    -------
+    FLUX and FLUX_ERR are surface brightness: divided by the bin's number of spaxels, so that a
+    map's sum is the sum of its bins. Spaxels in no bin are NaN (FLAGS: -1).
+
+    Raises
+    ------
+    InputError
+        Where the fits have another number of rows than there are bins.
+    """
+    if len(lines.flux) != bins.n_bin:
+        raise InputError(
+            f"there are {bins.n_bin} bins and {len(lines.flux)} fitted rows; give the fits of "
+            "these bins"
+        )
+    images: dict[str, NDArray[Any]] = {"BINID": bins.bin_id}
+    for name in _PER_LINE:
+        values = getattr(lines, name)
+        if name in {"flux", "flux_err"}:
+            values = values / bins.n_spaxel[:, None]
+        images[name.upper()] = bins.paint(values, -1 if name == "flags" else np.nan)
+    if continuum is not None:
+        images |= {name: bins.paint(getattr(continuum, key)) for name, key in _STELLAR.items()}
+    sky = lines.sky or Sky(shape=(bins.bin_id.shape[0], bins.bin_id.shape[1]))
+    return Maps(images=images, names=lines.names, sky=sky)

@@ -1,0 +1,94 @@
+"""What a report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from betis.errors import InputError
+from betis.linelist import LineSet
+from betis.products import BinMap, ContinuumFit, LineFit, Sky, SnrMap, Spectra
+
+F64 = NDArray[np.float64]
+
+LineModel = Callable[[Int[NDArray[np.intp], " row"]], Float[F64, "row wave"]]
+"""Given row numbers, what the line fit adds to the continuum on the pixels of those spectra."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReportContent:
+    """Everything that a report shows; the rows of spectra, continuum and lines are the bins.
+
+    Attributes
+    ----------
+    title
+        Object or file.
+    facts
+        What went in, in the order to be shown: file, instrument, size, redshift, A_V, unit.
+    settings
+        Options of the run, in the order to be shown.
+    cube_image : [y, x]
+        Mean flux density of each spaxel over wavelength, the cube's scale; NaN outside the field.
+    snr, bins, spectra, continuum, lines, line_set, sky
+        The products of the run. `spectra` are those that the continuum was fitted to.
+    model_lines
+        ``rows -> [row, wave]``: lines and their local background, in the scale of the spectra.
+        It is only asked for the few spectra that are drawn; NaN counts as 0.
+    timings : s
+        Wall-clock time of each stage.
+    warnings
+        What the run warned of, a sentence each.
+    recovery
+        Rows of a table that compares results with a known truth, its header first; may be empty.
+
+    Raises
+    ------
+    InputError
+        Where the bins, spectra and fits do not have the same number of rows, or the images do not
+        have the field's shape.
+    """
+
+    title: str
+    facts: dict[str, str]
+    settings: dict[str, str]
+    cube_image: Float[F64, "y x"]
+    snr: SnrMap
+    bins: BinMap
+    spectra: Spectra
+    continuum: ContinuumFit
+    lines: LineFit
+    line_set: LineSet
+    sky: Sky
+    model_lines: LineModel
+    timings: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    recovery: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the products belong together."""
+        rows = {
+            "bins": self.bins.n_bin,
+            "spectra": self.spectra.n_spectrum,
+            "continuum fits": len(self.continuum.model),
+            "line fits": len(self.lines.flux),
+        }
+        if len(set(rows.values())) != 1:
+            found = ", ".join(f"{count} {name}" for name, count in rows.items())
+            raise InputError(
+                f"the report was given {found}, where their numbers must be the same; "
+                "give it the products of one run"
+            )
+        shapes = {np.shape(self.cube_image), self.snr.signal.shape, self.bins.bin_id.shape}
+        if shapes != {tuple(self.sky.shape)}:
+            raise InputError(
+                f"the report was given images of the shapes {sorted(shapes)}, where the field has "
+                f"{tuple(self.sky.shape)}; give it the products of one run"
+            )
+
+    def label(self, name: str) -> str:
+        """Return what figures call a line; its name where the line set does not hold it."""
+        return self.line_set[name].label if name in self.line_set.names else name

@@ -1,0 +1,167 @@
+"""Making products once: which are still valid, who is told, what is noted.
+
+Each product is written under a key: a digest of the cube, the code, the options of its stage and
+the keys of what it was made from. A product whose key still holds is read, not made again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from betis.io.run_folder import RunFolder, code_version, digest_file, digest_of
+from betis.options import Options
+
+Cards = Mapping[str, Any]
+
+log = logging.getLogger("betis")
+
+
+class Listener(Protocol):
+    """Whoever wants to see the run go on."""
+
+    def begin(self, stage: str, total: int | None) -> None:
+        """Hear that a stage starts; ``total`` units of work where that is known."""
+
+    def advance(self, count: int) -> None:
+        """Hear that so many units are done."""
+
+    def end(self, stage: str, seconds: float, *, reused: bool) -> None:
+        """Hear that a stage is done, or that its product was there already."""
+
+    def warn(self, text: str) -> None:
+        """Hear a sentence that the user should read."""
+
+
+class Silent:
+    """A listener that says nothing."""
+
+    def begin(self, stage: str, total: int | None) -> None:
+        """Say nothing."""
+
+    def advance(self, count: int) -> None:
+        """Say nothing."""
+
+    def end(self, stage: str, seconds: float, *, reused: bool) -> None:
+        """Say nothing."""
+
+    def warn(self, text: str) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step of the pipeline.
+
+    Attributes
+    ----------
+    file
+        Its product in the run folder; "" for what is only opened, never stored.
+    needs
+        Stages whose products it uses.
+    tables
+        Tables of options that its product depends on.
+    make
+        Makes the product.
+    write, read
+        Take it to disk and back.
+    """
+
+    file: str
+    needs: tuple[str, ...]
+    tables: tuple[str, ...]
+    make: Callable[[Run], Any]
+    write: Callable[[Path, Any, Run, Cards], None] | None = None
+    read: Callable[[Path], Any] | None = None
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One cube, one set of options, one folder; makes each product when it is asked for."""
+
+    folder: RunFolder
+    cube_path: Path
+    cube_digest: str
+    options: Options
+    stages: Mapping[str, Stage]
+    listener: Listener = field(default_factory=Silent)
+    _products: dict[str, Any] = field(default_factory=dict)
+
+    def key(self, name: str) -> str:
+        """Return the key under which the product of a stage is valid now."""
+        stage = self.stages[name]
+        tables = {table: asdict(getattr(self.options, table)) for table in stage.tables}
+        upstream = [self.key(need) for need in stage.needs]
+        return digest_of(
+            name, code_version(), self.cube_digest, tables, _file_digests(tables), upstream
+        )
+
+    def obtain(self, name: str) -> Any:
+        """Return the product of a stage: from memory, from disk where it holds, or made now."""
+        if name not in self._products:
+            reused = self._is_valid(name)
+            product = self._read(name) if reused else None
+            self._products[name] = self._make(name) if product is None else product
+            if reused:
+                self.listener.end(name, 0.0, reused=True)
+        return self._products[name]
+
+    def warn(self, stage: str, text: str) -> None:
+        """Tell the user something, and keep it for the report."""
+        log.warning("%s: %s", stage, text)
+        self.listener.warn(text)
+        known = self.folder.provenance().get("warnings", {}).get(stage, [])
+        self.folder.note({"warnings": {stage: [*known, text]}})
+
+    def begin(self, name: str, total: int | None = None) -> None:
+        """Tell the listener that the long part of a stage starts."""
+        self.listener.begin(name, total)
+
+    def _is_valid(self, name: str) -> bool:
+        file = self.stages[name].file
+        return bool(file) and self.folder.key_of(file) == self.key(name)
+
+    def _read(self, name: str) -> Any:
+        stage = self.stages[name]
+        return (
+            self.folder / stage.file if stage.read is None else stage.read(self.folder / stage.file)
+        )
+
+    def _make(self, name: str) -> Any:
+        stage = self.stages[name]
+        for need in stage.needs:
+            self.obtain(need)
+        if stage.file:
+            self.folder.note({"warnings": {name: []}})
+        started = time.perf_counter()
+        self.listener.begin(name, None)
+        product = stage.make(self)
+        if stage.write is not None:
+            stage.write(self.folder / stage.file, product, self, {"BETISKEY": self.key(name)})
+        seconds = time.perf_counter() - started
+        if stage.file:
+            self._note_stage(name, seconds)
+        self.listener.end(name, seconds, reused=False)
+        return product
+
+    def _note_stage(self, name: str, seconds: float) -> None:
+        stage = self.stages[name]
+        log.info("%s: %s in %.2f s", name, stage.file, seconds)
+        facts = {
+            "key": self.key(name),
+            "seconds": round(seconds, 3),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self.folder.note({"stages": {stage.file: facts}})
+
+
+def _file_digests(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return digests of the files that options name, so that editing one is noticed."""
+    values = [value for table in tables.values() for value in table.values()]
+    names = {value for value in values if isinstance(value, str) and Path(value).is_file()}
+    return {name: digest_file(Path(name)) for name in sorted(names)}

@@ -1,0 +1,82 @@
+"""Stacking conserves flux and propagates noise, tile by tile."""
+
+import numpy as np
+import pytest
+from tests.cubes import WAVE, cube, noise_cube
+
+from betis.binning.quadtree import quadtree
+from betis.errors import InputError
+from betis.options import BinningOptions
+from betis.products import Cube
+from betis.stacking import stack
+
+
+def binned(shape=(21, 17), seed=0, correlation=0.0):
+    rng = np.random.default_rng(seed)
+    signal = rng.uniform(0, 6, shape)
+    signal[0, :3] = np.nan
+    return quadtree(signal, np.ones(shape), BinningOptions(correlation=correlation))
+
+
+def test_flux_and_variance_of_all_spaxels_are_kept():
+    observed, bins = noise_cube((21, 17)), binned()
+    spectra = stack(observed, bins)
+    inside = bins.bin_id >= 0
+    block = observed.read()
+    np.testing.assert_allclose(spectra.flux.sum(0), block.flux[:, inside].sum(1), rtol=1e-10)
+    np.testing.assert_allclose(
+        (spectra.error**2).sum(0), block.variance[:, inside].sum(1), rtol=1e-10
+    )
+
+
+def test_each_row_is_its_own_bin():
+    observed, bins = noise_cube((21, 17)), binned()
+    spectra, block = stack(observed, bins), observed.read()
+    for row in (0, bins.n_bin // 2, bins.n_bin - 1):
+        expected = block.flux[:, bins.bin_id == row].sum(1)
+        np.testing.assert_allclose(spectra.flux[row], expected, rtol=1e-10, atol=1e-9)
+
+
+def test_tiles_change_nothing(monkeypatch):
+    observed, bins = noise_cube((21, 17)), binned()
+    whole = stack(observed, bins)
+    tiles = Cube.tiles
+    monkeypatch.setattr(Cube, "tiles", lambda self, n: tiles(self, n, max_voxel=20_000))
+    np.testing.assert_allclose(stack(observed, bins).flux, whole.flux, rtol=1e-12, atol=1e-9)
+
+
+def test_one_bad_spaxel_takes_the_mean_of_its_bin_and_no_pixel_is_lost():
+    flux = np.full((WAVE.size, 4, 4), 5.0)
+    flux[10, 1, 1] = np.nan
+    bins = quadtree(np.ones((4, 4)), np.ones((4, 4)), BinningOptions(target=4.0))
+    spectra = stack(cube(flux, np.ones_like(flux)), bins)
+    assert bins.n_bin == 1
+    assert spectra.flux[0, 10] == pytest.approx(80.0)
+    assert spectra.error[0, 10] == pytest.approx(np.sqrt(15) * 16 / 15)
+    assert not spectra.mask.any()
+
+
+def test_a_pixel_without_half_its_spaxels_is_masked():
+    flux = np.full((WAVE.size, 2, 2), 5.0)
+    flux[10, 0, :] = np.nan
+    flux[11, :, :] = np.nan
+    flux[10, 1, 0] = np.nan
+    bins = quadtree(np.ones((2, 2)), np.ones((2, 2)), BinningOptions(target=2.0))
+    mask = stack(cube(flux, np.ones_like(flux)), bins).mask[0]
+    assert np.flatnonzero(mask).tolist() == [10, 11]
+
+
+def test_correlated_noise_grows_with_the_number_of_spaxels():
+    observed = noise_cube((21, 17))
+    plain, grown = stack(observed, binned()), binned(correlation=1.07)
+    spectra = stack(observed, grown)
+    alone = grown.n_spaxel == 1
+    growth = 1 + 1.07 * np.log10(grown.n_spaxel)
+    quadratic = np.sqrt(4.0 * grown.n_spaxel)
+    np.testing.assert_allclose(spectra.error[:, 0], quadratic * growth)
+    assert np.allclose(spectra.error[alone, 0], plain.error.min())
+
+
+def test_bins_of_another_field_are_refused():
+    with pytest.raises(InputError, match=r"the bins cover \(21, 17\) spaxels .* the cube \(5, 5\)"):
+        stack(noise_cube((5, 5)), binned())
