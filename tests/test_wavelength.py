@@ -79,6 +79,11 @@ def test_the_air_axis_of_the_rest_frame_is_not_quite_the_divided_air_axis():
     assert 0.1 < shift < 0.4
 
 
+def test_air_read_as_vacuum_is_a_large_velocity():
+    shift = (air_to_vacuum(np.array([4861.33, 6562.80])) / [4861.33, 6562.80] - 1) * C_KMS
+    np.testing.assert_allclose(shift, 83.0, atol=1.0)
+
+
 @st.composite
 def headers(draw):
     """Draw the spectral axis of a header, alone, in one of the ways that files write it."""

@@ -6,7 +6,7 @@ import logging
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -57,9 +57,10 @@ def open_run(
     output
         The run folder.
     cube
-        The cube; None where the folder's ``config.toml`` names it.
+        The cube, with the default options; None to go on with the cube and the options that the
+        folder's ``config.toml`` names.
     tables
-        Options that win over those in the folder.
+        Options that win over those.
     listener
         Told how the run goes on.
 
@@ -74,7 +75,9 @@ def open_run(
     path = Path(cube) if cube is not None else Path(before.get("cube", ""))
     if cube is None and not before:
         raise RunFolderError(f"{folder.path} holds no run yet; give the cube: betis run CUBE")
-    options = options_from(_over(stored, tables or {}))
+    # A run folder's own config.toml may be given as the options of another run.
+    given = {name: table for name, table in (tables or {}).items() if name != "input"}
+    options = options_from(_over(stored, given))
     if options.prepare.redshift is None:
         raise ConfigError("the redshift of the galaxy is not given; give it with -z (or redshift=)")
     if not path.is_file():
@@ -282,6 +285,14 @@ def recovery_of(run: Run) -> Recovery | None:
     )
 
 
+def _stored(folder: RunFolder) -> dict[str, dict[str, Any]]:
+    """Return the tables of the folder's configuration, the cube among them."""
+    tables = read_tables(folder / CONFIG) if (folder / CONFIG).exists() else {}
+    if "cube" not in tables.get("input", {}):
+        raise RunFolderError(f"{folder.path} holds no run yet; give the cube: betis run CUBE")
+    return tables
+
+
 def _over(
     base: Mapping[str, Mapping[str, Any]], tables: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
@@ -304,12 +315,19 @@ def _provenance() -> dict[str, Any]:
     }
 
 
+class _LogFile(logging.FileHandler):
+    """A log that is lost on a full disk without a word: the run itself says that it is full."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Say nothing."""
+
+
 @contextmanager
 def _logged(run: Run) -> Iterator[None]:
     """Let the package's log go to the run folder."""
     logger = logging.getLogger("betis")
     try:
-        handler = logging.FileHandler(run.folder / LOG, encoding="utf-8")
+        handler = _LogFile(run.folder / LOG, encoding="utf-8")
     except OSError as error:
         raise RunFolderError(f"{run.folder / LOG} cannot be written: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -323,7 +341,8 @@ def _logged(run: Run) -> Iterator[None]:
         raise
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 STAGES: dict[str, Stage] = {

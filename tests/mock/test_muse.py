@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from betis.errors import InputError
+from betis.errors import ConfigError, InputError
 from betis.mock import MockOptions, make_galaxy, read_truth, truth_path, write_muse
 from betis.mock.spectra import make_renderer
 from betis.wavelength import read_axis
@@ -104,6 +104,17 @@ def test_no_partial_file_is_left(path):
         "galaxy.fits",
         "galaxy_truth.fits",
     ]
+
+
+def test_a_cube_that_cannot_be_made_leaves_what_was_there(galaxy, tmp_path):
+    (tmp_path / "old.fits").write_text("old")
+    components = dataclasses.replace(galaxy.components, wave=galaxy.components.wave + 2900)
+    with pytest.raises(ConfigError, match="the mock galaxy needs stars"):
+        write_muse(dataclasses.replace(galaxy, components=components), tmp_path / "old.fits")
+    assert [file.name for file in tmp_path.iterdir()] == ["old.fits"]
+    assert (tmp_path / "old.fits").read_text() == "old"
+    with pytest.raises(InputError, match=r"there is no folder .*absent"):
+        write_muse(galaxy, tmp_path / "absent" / "cube.fits")
 
 
 def peak_of_writing(n_y, folder):

@@ -96,6 +96,13 @@ def test_a_stellar_line_is_shifted_and_broadened_as_told(galaxy):
     assert area == pytest.approx(width * (1 + SMALL.redshift), rel=1e-3)
 
 
+def test_components_are_normalised_beside_h_alpha_and_ordered_by_age(galaxy):
+    stars = galaxy.components
+    level = stars.flux[:, in_continuum_windows(stars.wave)].mean(axis=1)
+    assert level == pytest.approx(1)
+    assert np.all(np.diff(stars.mean_log_age) < -0.3)
+
+
 def test_the_continuum_beside_h_alpha_is_the_truth(galaxy):
     voxels = make_renderer(replace(galaxy, truth=replace(galaxy.truth, flux=0 * galaxy.truth.flux)))
     beside = in_continuum_windows(air_to_vacuum(SMALL.wave) / (1 + SMALL.redshift))

@@ -1,6 +1,7 @@
 """A synthetic run on a small field, made without any stage of the pipeline."""
 
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from betis.linelist import load_line_set
 from betis.lsf import FWHM_PER_SIGMA, muse_fwhm
 from betis.products import BinMap, ContinuumFit, LineFit, Sky, SnrMap, Spectra
 from betis.report import ReportContent
+from betis.report.write import make_html
 from betis.wavelength import C_KMS
 
 REDSHIFT = 0.0264
@@ -49,7 +51,7 @@ def make_sky(shape=SHAPE):
     return Sky(shape=shape, wcs=cards, flux_scale=1e-20)
 
 
-def make_bins(signal, noise):
+def make_bins(signal, noise, largest):
     """Squares of 1, 2 or 4 spaxels a side, small ones in the middle; corners are outside."""
     ny, nx = signal.shape
     y, x = np.mgrid[:ny, :nx]
@@ -58,7 +60,7 @@ def make_bins(signal, noise):
     block = np.maximum.reduceat(
         np.maximum.reduceat(side, np.arange(0, ny, 4), 0), np.arange(0, nx, 4), 1
     )
-    side = np.minimum(block.repeat(4, 0).repeat(4, 1)[:ny, :nx], 4)
+    side = np.minimum(block.repeat(4, 0).repeat(4, 1)[:ny, :nx], largest)
     label = (side * 10_000 + y // side) * 10_000 + x // side
     field = (radius < 0.62) & np.isfinite(signal)
     bin_id = np.full(signal.shape, -1, np.int32)
@@ -132,9 +134,12 @@ def make_lines(bins, amplitude, velocity, spectra, line_set, noise):
 
 
 def line_profiles(lines, wave):
-    """Sum of all Gaussians; rows of NaN lines are left out."""
-    z = (wave - lines.wave_obs[:, :, None]) / lines.sigma_obs[:, :, None]
-    return np.nansum(lines.amplitude[:, :, None] * np.exp(-0.5 * z**2), axis=1)
+    """Sum of all Gaussians; lines that are NaN are left out."""
+    model = np.zeros((len(lines.wave_obs), wave.size))
+    for line in range(lines.wave_obs.shape[1]):
+        z = (wave - lines.wave_obs[:, line, None]) / lines.sigma_obs[:, line, None]
+        model += np.nan_to_num(lines.amplitude[:, line, None] * np.exp(-0.5 * z**2))
+    return model
 
 
 def make_continuum(spectra, bins, model, velocity, rng):
@@ -161,16 +166,8 @@ def make_continuum(spectra, bins, model, velocity, rng):
     )
 
 
-def take_lines(lines, rows):
-    return replace(
-        lines,
-        wave_obs=lines.wave_obs[rows],
-        sigma_obs=lines.sigma_obs[rows],
-        amplitude=lines.amplitude[rows],
-    )
-
-
-def make_content(shape=SHAPE, seed=1):
+def make_content(shape=SHAPE, *, seed=1, step=1.25, spaxels=False):
+    """A galaxy on a field of this shape; every spaxel a bin where ``spaxels`` is True."""
     rng = np.random.default_rng(seed)
     (ny, nx), sky, line_set = shape, make_sky(shape), load_line_set("standard")
     y, x = np.mgrid[:ny, :nx] / min(ny, nx) - 0.5
@@ -180,8 +177,8 @@ def make_content(shape=SHAPE, seed=1):
     signal = 0.2 * surface * (1 + 0.5 * np.sin(9 * x) * np.sin(11 * y))
     signal = signal + rng.normal(0, 4, shape)
     signal[radius > 0.66] = np.nan
-    bins = make_bins(signal, noise_map)
-    wave = np.arange(4750.0, 9350.0, 1.25) / (1 + REDSHIFT)
+    bins = make_bins(signal, noise_map, largest=1 if spaxels else 4)
+    wave = np.arange(4750.0, 9350.0, step) / (1 + REDSHIFT)
     lsf = muse_fwhm(wave * (1 + REDSHIFT)) / (1 + REDSHIFT)
     inside = bins.bin_id >= 0
     light = np.bincount(bins.bin_id[inside], surface[inside])
@@ -226,7 +223,7 @@ def make_content(shape=SHAPE, seed=1):
         lines=lines,
         line_set=line_set,
         sky=sky,
-        model_lines=lambda rows: line_profiles(take_lines(lines, rows), wave),
+        model_lines=lambda rows: line_profiles(lines.take(rows), wave),
         timings={"snr": 0.8, "stack": 0.5, "continuum": 31.0, "lines": 7.5},
         warnings=("The cube gives no <unit>; the instrument's was assumed.",),
         recovery=(("quantity", "bins", "median pull"), ("flux of Ha6563", "80", "0.02")),
@@ -234,5 +231,27 @@ def make_content(shape=SHAPE, seed=1):
 
 
 @pytest.fixture(scope="session")
+def make():
+    return make_content
+
+
+@pytest.fixture(scope="session")
 def content():
     return make_content()
+
+
+@pytest.fixture(scope="session")
+def small():
+    """A run of few bins on a coarse axis, quick to draw."""
+    return make_content((8, 8), step=5.0)
+
+
+@pytest.fixture(scope="session")
+def html(content):
+    return make_html(content)
+
+
+@pytest.fixture
+def parse():
+    """Parse a page, or a part of one, as strictly as XML asks for."""
+    return lambda text: ElementTree.fromstring(f"<all>{text.removeprefix('<!DOCTYPE html>')}</all>")

@@ -29,7 +29,7 @@ _BLOCK = 2048
 _PHASES = (5, 12, 60)
 """Steps after which converged rows leave the batch."""
 _CLIP_ROUNDS = 2
-_SCAN_STEP = 100.0
+_SCAN_STEP = 200.0
 _START_SIGMA, _START_AV = 120.0, 0.3
 _BAD_REDUCED_CHI2 = 3.0
 
@@ -204,7 +204,7 @@ def _start(
 
 def _chunk() -> int:
     """Return the rows a device takes at once: few where they must fit its cache."""
-    return 8 if jax.default_backend() == "cpu" else 256
+    return 4 if jax.default_backend() == "cpu" else 256
 
 
 def _scan(

@@ -23,8 +23,8 @@ _SHRINK, _MAX_SHRINK = 0.35, 6
 _CHI2_TOLERANCE = 1e-4
 """A fit is done when a step promises less than this; 0.01 of an error bar in a parameter."""
 _CHI2_NEGLIGIBLE = 0.05
-_SCAN_SIGMA = 120.0
-_SCAN_COMPONENTS = 8
+_SCAN_SIGMA = 150.0
+_SCAN_COMPONENTS = 6
 
 
 class Grid(NamedTuple):
@@ -210,11 +210,12 @@ def _step(
     """Try a point: keep it and plan the next, or come back nearer to the best one."""
     params = state.next_params
     shapes = _shapes(grid, params) * weight
-    light, _ = _best_light(grid, shapes, (flux, weight), state)
+    products = shapes @ shapes.T
+    light = _best_light(grid, (shapes, products), (flux, weight), state)
     model, slopes = _model_and_slopes(grid, params, light)
     residual = (flux - model) * weight
     chi2 = jnp.sum(jnp.square(residual))
-    normal, pull = _linearise(grid.mixing, shapes, slopes * weight, residual)
+    normal, pull = _linearise(grid.mixing, (shapes, products), slopes * weight, residual)
     change, solved = _best_change(grid, normal, pull, (params, light))
     tried = RowFit(
         params=params,
@@ -270,38 +271,35 @@ def _shapes(grid: Grid, params: Float[Array, " 3"]) -> Float[Array, "component w
 
 def _best_light(
     grid: Grid,
-    shapes: Float[Array, "component wave"],
+    design: tuple[Float[Array, "component wave"], Float[Array, "component component"]],
     row: tuple[Float[Array, " wave"], Float[Array, " wave"]],
     state: RowFit,
-) -> tuple[Float[Array, " template"], Array]:
+) -> Float[Array, " template"]:
     """Return the light of each template that fits best at the parameters to be tried.
 
     The reduced base stands only for the change; the residual is that of the templates.
     """
-    flux, weight = row
+    (shapes, products), (flux, weight) = design, row
     start = state.next_light
     residual = (flux - evaluate(grid, state.next_params, start)) * weight
-    normal = grid.mixing @ (shapes @ shapes.T) @ grid.mixing.T
+    normal = grid.mixing @ products @ grid.mixing.T
     pull = grid.mixing @ (shapes @ residual)
     bounds = (jnp.zeros_like(start), jnp.full_like(start, jnp.inf))
     n_free = min(start.size, _MAX_ACTIVE)
-    return solve_bounded(normal, pull + normal @ start, *bounds, start, n_free)
+    return solve_bounded(normal, pull + normal @ start, *bounds, start, n_free)[0]
 
 
 def _linearise(
     mixing: Float[Array, "template component"],
-    shapes: Float[Array, "component wave"],
+    design: tuple[Float[Array, "component wave"], Float[Array, "component component"]],
     slopes: Float[Array, "3 wave"],
     residual: Float[Array, " wave"],
 ) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
     """Return the normal matrix of all templates and the three parameters, and J r."""
-    rows = jnp.concatenate([shapes, slopes])
-    products, pull = rows @ rows.T, rows @ residual
-    (n_template, n_component), n_param = mixing.shape, slopes.shape[0]
-    expand = jnp.zeros((n_template + n_param, n_component + n_param))
-    expand = expand.at[:n_template, :n_component].set(mixing)
-    expand = expand.at[n_template:, n_component:].set(jnp.eye(n_param))
-    return expand @ products @ expand.T, expand @ pull
+    shapes, products = design
+    cross = mixing @ (shapes @ slopes.T)
+    normal = jnp.block([[mixing @ products @ mixing.T, cross], [cross.T, slopes @ slopes.T]])
+    return normal, jnp.concatenate([mixing @ (shapes @ residual), slopes @ residual])
 
 
 def _best_change(

@@ -102,11 +102,20 @@ class RunFolder:
 
 
 def digest_file(path: Path) -> str:
-    """Return the BLAKE2b digest of a file's bytes."""
+    """Return the BLAKE2b digest of a file's bytes.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read.
+    """
     digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as handle:
-        while piece := handle.read(1 << 22):
-            digest.update(piece)
+    try:
+        with path.open("rb") as handle:
+            while piece := handle.read(1 << 22):
+                digest.update(piece)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; check the path") from error
     return digest.hexdigest()
 
 

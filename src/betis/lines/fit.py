@@ -103,7 +103,7 @@ def fit_lines(
         table["background_wave"][kind.group] = kind.center
     for first in range(0, gas.n_spectrum, _BLOCK):
         block = slice(first, min(first + _BLOCK, gas.n_spectrum))
-        part = gas.take(block)
+        part = gas if gas.n_spectrum <= _BLOCK else gas.take(block)
         level = None if continuum is None else continuum.model[block]
         velocity = start_velocity(line_set, on_axis, part, options)
         for kind in kinds:

@@ -24,8 +24,9 @@ B8 = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
 _SIZES = (1, 2, 3)
-_PIXEL_STEP = 8
-"""Pixels of a class are padded to a multiple of this: few shapes over all instruments."""
+_PIXEL_STEP, _PIXEL_SLACK = 8, 2
+"""Pixels of a class are padded to a multiple of this, with some slack since their number changes
+with where the axis begins: few shapes over galaxies."""
 _LEAST_WIDTH = 0.6
 _LEAST_PIXELS = 0.25
 
@@ -72,12 +73,12 @@ class GroupClass:
     @property
     def n_flux(self) -> int:
         """Number of free fluxes, padding included."""
-        return self.ratio.shape[2]
+        return int(self.ratio.shape[2])
 
     @property
     def n_kin(self) -> int:
         """Number of kinematic sets, padding included."""
-        return self.kinematics.shape[2]
+        return int(self.kinematics.shape[2])
 
     @property
     def n_param(self) -> int:
@@ -202,7 +203,7 @@ def _stack_parts(
     n_line = max(part.line.size for part in parts)
     n_flux = max(len(part.free) for part in parts)
     n_kin = max(len(part.kin) for part in parts)
-    n_pixel = -(-max(part.pixel.size for part in parts) // _PIXEL_STEP) * _PIXEL_STEP
+    n_pixel = _round_up(max(part.pixel.size for part in parts))
     ratio = np.zeros((len(parts), n_line, n_flux))
     kinematics = np.zeros((len(parts), n_line, n_kin))
     line = np.full((len(parts), n_line), -1)
@@ -239,6 +240,10 @@ def _stack_parts(
         reference=reference,
         least=np.maximum(_LEAST_WIDTH * reference, _LEAST_PIXELS * _pixel_velocity(gas, first)),
     )
+
+
+def _round_up(n_pixel: int) -> int:
+    return -(-(n_pixel + _PIXEL_SLACK) // _PIXEL_STEP) * _PIXEL_STEP
 
 
 def _padded_edges(edges: F64, n_pixel: int) -> F64:
@@ -326,4 +331,4 @@ def reachable(
         kind.edges[:, None, :-1] < (kind.wave + reach)[..., None]
     )
     count = np.einsum("gsp,glp->gsl", good.astype(float), near.astype(float))
-    return ((count > 0) & (kind.line >= 0)[:, None]).astype(float)
+    return np.asarray((count > 0) & (kind.line >= 0)[:, None], dtype=float)

@@ -129,7 +129,7 @@ def _inverse(normal: Float[F64, "row param param"], free: Bool[B8, "row param"])
     scaled = normal * scale[:, :, None] * scale[:, None]
     index = np.arange(normal.shape[1])
     scaled[:, index, index] = 1 + _RIDGE
-    return np.linalg.inv(scaled) * scale[:, :, None] * scale[:, None]
+    return np.asarray(np.linalg.inv(scaled) * scale[:, :, None] * scale[:, None])
 
 
 class Seen(NamedTuple):
@@ -206,7 +206,7 @@ def _tied(ratio: Float[F64, "row line flux"], flux: Float[F64, "row flux"]) -> F
 
 
 def _tied_err(ratio: Float[F64, "row line flux"], covariance: F64) -> F64:
-    return np.sqrt(np.einsum("rlf,rfg,rlg->rl", ratio, covariance, ratio))
+    return np.asarray(np.sqrt(np.einsum("rlf,rfg,rlg->rl", ratio, covariance, ratio)))
 
 
 def intrinsic(width: F64, width_err: F64, lsf: F64) -> tuple[F64, F64]:
@@ -231,7 +231,9 @@ def _flags(
     velocity, width = bound[:, n_flux : n_flux + n_kin], bound[:, n_flux + n_kin : -2]
     at_bound = np.einsum("rlk,rk->rl", rows.kinematics, (velocity | width).astype(float)) > 0
     flags = np.where(at_bound, Flag.AT_BOUND, 0)
-    flags |= np.where(seen == 0, Flag.NO_DATA, 0)
-    flags |= np.where(2 * seen < core, Flag.FEW_PIXELS, 0)
+    data = np.einsum("rlf,rf->rl", np.abs(rows.ratio), (rows.upper[:, :n_flux] > 0).astype(float))
+    fitted = np.isfinite(solution.chi2)[:, None]
+    flags |= np.where((data == 0) | (fitted & (seen == 0)), Flag.NO_DATA, 0)
+    flags |= np.where(fitted & (2 * seen < core), Flag.FEW_PIXELS, 0)
     flags |= np.where(values["sigma"] == 0, Flag.UNRESOLVED, 0)
     return flags

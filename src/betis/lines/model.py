@@ -40,6 +40,8 @@ __all__ = [
 
 Scalar = Float[Array, ""]
 F64 = NDArray[np.float64]
+Some = Any
+"""An array of JAX inside kernels, of numpy outside."""
 
 _SQRT2 = float(np.sqrt(2.0))
 _BEND = 3.75
@@ -49,6 +51,8 @@ _REACH = 8.0
 
 class Problem(NamedTuple):
     """One fit group of one row; ``n_param = n_flux + 2 n_kin + 2``, padded alike in a class.
+
+    Outside the kernels the same fields hold numpy arrays of all rows, the row axis first.
 
     Attributes
     ----------
@@ -68,16 +72,16 @@ class Problem(NamedTuple):
     lower, upper : [param]
     """
 
-    edges: Float[Array, " edge"]
-    flux: Float[Array, " pixel"]
-    weight: Float[Array, " pixel"]
-    position: Float[Array, " pixel"]
-    line_wave: Float[Array, " line"]
-    excess: Float[Array, " line"]
-    ratio: Float[Array, "line flux"]
-    kinematics: Float[Array, "line kin"]
-    lower: Float[Array, " param"]
-    upper: Float[Array, " param"]
+    edges: Float[Some, " edge"]
+    flux: Float[Some, " pixel"]
+    weight: Float[Some, " pixel"]
+    position: Float[Some, " pixel"]
+    line_wave: Float[Some, " line"]
+    excess: Float[Some, " line"]
+    ratio: Float[Some, "line flux"]
+    kinematics: Float[Some, "line kin"]
+    lower: Float[Some, " param"]
+    upper: Float[Some, " param"]
 
 
 def _erfc_coefficients() -> tuple[float, ...]:
@@ -230,8 +234,10 @@ def model_of(
     params: Float[Array, " param"], problem: Problem, terms: list[LineTerms]
 ) -> Float[Array, " pixel"]:
     """Return the model of one row in the unit of ``problem.flux``."""
-    lines = total(term.flux * term.profile.share for term in terms)
-    return lines + params[-2] + params[-1] * problem.position
+    model: Array = params[-2] + params[-1] * problem.position
+    for term in terms:
+        model = model + term.flux * term.profile.share
+    return model
 
 
 def columns(

@@ -76,9 +76,8 @@ def _matched_snr(
     weight = np.where(spiked[:, None], 0.0, (typical(error)[:, None] / error) ** 2)
     power = weight @ (profile**2).T
     signal = (flux * weight) @ profile.T / typical(error)[:, None]
-    return np.divide(
-        signal, np.sqrt(power), out=np.zeros_like(signal), where=(power > 0) & (signal > 0)
-    )
+    usable = (power > 0) & (signal > 0)
+    return np.where(usable, signal / np.sqrt(np.where(usable, power, 1.0)), 0.0)
 
 
 def _above_median(flux: F64, good: B8) -> F64:

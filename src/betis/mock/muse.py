@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from betis.errors import InputError
 from betis.mock.galaxy import Galaxy
 from betis.mock.noise import draw_noise, variance
 from betis.mock.options import MockOptions
@@ -42,20 +43,36 @@ def write_muse(galaxy: Galaxy, path: str | Path, *, tile_voxels: int = _TILE_VOX
         Of the FITS file; one that is there is replaced, by a complete one only.
     tile_voxels
         How many voxels to make at once; changes nothing in the file.
+
+    Raises
+    ------
+    InputError
+        Where the folder does not exist.
+    ConfigError
+        Where the stellar base does not cover the cube's wavelengths.
     """
     target = Path(path)
+    if not target.parent.is_dir():
+        raise InputError(f"there is no folder {target.parent} to write {target.name} in; create it")
     partial = target.with_name(f"{target.name}.part")
+    try:
+        _write_cube(galaxy, partial, tile_voxels)
+        write_truth(truth_path(target), galaxy.truth)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_cube(galaxy: Galaxy, path: Path, tile_voxels: int) -> None:
     renderer = make_renderer(galaxy)
-    offsets = _write_headers(galaxy.options, partial)
+    offsets = _write_headers(galaxy.options, path)
     shape = (galaxy.options.wave.size, *galaxy.options.shape)
     for rows in _tiles(shape, tile_voxels):
         for values, offset in zip(observe(renderer, rows), offsets, strict=True):
             # mapped anew for each tile, so that no written page stays in memory
-            voxels = np.memmap(partial, dtype=">f4", mode="r+", offset=offset, shape=shape)
+            voxels = np.memmap(path, dtype=">f4", mode="r+", offset=offset, shape=shape)
             voxels[:, rows] = values
             del voxels
-    write_truth(truth_path(target), galaxy.truth)
-    partial.replace(target)
 
 
 def truth_path(path: str | Path) -> Path:

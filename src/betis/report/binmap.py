@@ -34,19 +34,19 @@ Pairs = Int[NDArray[np.intp], "pair 2"]
 
 
 def draw_cube_image(content: ReportContent) -> Panel:
-    """Return the image of mean flux density, in an asinh stretch."""
+    """Return the image of the continuum, in an asinh stretch."""
     from matplotlib.colors import AsinhNorm
 
     low, high = robust_range(content.cube_image, 0.5, 99.8)
     return draw_image(
         content.sky,
         FieldImage(
-            title="Mean flux density",
+            title="Continuum",
             unit=f"{density_unit(content)} per spaxel",
             values=content.cube_image,
             norm=AsinhNorm((high - low) / 15, vmin=low, vmax=high),
             color_map="magma",
-            caption="Mean over wavelength of each spaxel; asinh stretch.",
+            caption="Flux density of the continuum of each spaxel; asinh stretch.",
         ),
     )
 

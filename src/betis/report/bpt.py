@@ -113,13 +113,12 @@ def _scatter(
         axes.scatter(*points, s=size, color=GREY, linewidths=0)
         return
     color = np.where(width > 0, width, limits[0])
-    artist = axes.scatter(
-        *points, s=size, c=color, cmap="viridis", norm=LogNorm(*limits), linewidths=0
-    )
+    norm = LogNorm(*limits)
+    artist = axes.scatter(*points, s=size, c=color, cmap="viridis", norm=norm, linewidths=0)
     label = content.label("Ha6563")
     bar = axes.figure.colorbar(artist, ax=axes, pad=0.02, aspect=25, extend="both")
     bar.set_label(plain(f"EW of {label} (Å)"))
-    set_plain_ticks(bar, artist.norm)
+    set_plain_ticks(bar, norm)
 
 
 def _draw_curves(axes: Axes, diagram: Diagram) -> None:

@@ -32,7 +32,8 @@ class ReportContent:
     settings
         Options of the run, in the order to be shown.
     cube_image : [y, x]
-        Mean flux density of each spaxel over wavelength, the cube's scale; NaN outside the field.
+        Flux density of the continuum of each spaxel (the mean over wavelength, or beside a line),
+        the cube's scale; NaN outside the field.
     snr, bins, spectra, continuum, lines, line_set, sky
         The products of the run. `spectra` are those that the continuum was fitted to.
     model_lines

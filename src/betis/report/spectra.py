@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from betis.report.summary import continuum_chi2, density_unit, detected, fixed, 
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
+    from matplotlib.figure import Figure
 
 B8 = NDArray[np.bool_]
 
@@ -125,21 +124,37 @@ def _highest(values: F64, bright: F64) -> int | None:
 
 def _draw_spectrum(content: ReportContent, row: int, model: F64, why: str) -> Picture:
     drawn = prepare_row(content, row, model)
-    figure = new_figure(9.0, 6.3)
-    heights: Any = [1.15, 1.0]
-    top, bottom = np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=heights)))
-    whole = top.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
+    figure = new_figure(9.0, 6.3, layout=None)
+    whole, *close = _make_axes(figure)
     _draw_range(whole, drawn, (float(drawn.wave[0]), float(drawn.wave[-1])))
-    _legend(top)
-    close = bottom.subplots(2, 2, sharex="col", height_ratios=[3.2, 1])
-    for axes, zoom in zip(close.T, ZOOMS, strict=True):
-        _draw_zoom(axes, drawn, zoom)
-    for axes in (whole, close[:, 0]):
-        axes[0].set_ylabel(density_unit(content))
-        axes[1].set_ylabel("resid. / σ")
-    bottom.supxlabel("rest wavelength (Å)", fontsize=8.5)
+    _legend(figure, whole)
+    for pair, zoom in zip(close, ZOOMS, strict=True):
+        _draw_zoom(pair, drawn, zoom)
+    for flux_axes, residual_axes in (whole, close[0]):
+        flux_axes.set_ylabel(density_unit(content))
+        residual_axes.set_ylabel("resid. / σ")
+    figure.supxlabel("rest wavelength (Å)", y=0.005, fontsize=8.5)
     caption = _caption(content, row, why)
     return Picture(to_png(figure), f"Spectrum of bin {row} ({why}) with its model", caption)
+
+
+def _make_axes(figure: Figure) -> list[tuple[Axes, Axes]]:
+    """Return axes of flux and residual: of the whole range above, of each close-up below.
+
+    Their places are fixed: constrained layout takes as long as the drawing itself.
+    """
+    edges: dict[str, Any] = {"left": 0.072, "right": 0.992, "hspace": 0.06}
+    heights: dict[str, Any] = {"height_ratios": [3.2, 1]}
+    top = figure.add_gridspec(2, 1, top=0.88, bottom=0.52, **edges, **heights)
+    bottom = figure.add_gridspec(2, 2, top=0.38, bottom=0.065, wspace=0.12, **edges, **heights)
+    pairs = []
+    for grid, column in ((top, 0), (bottom, 0), (bottom, 1)):
+        flux_axes = figure.add_subplot(grid[0, column])
+        flux_axes.tick_params(labelbottom=False)
+        pairs.append((flux_axes, figure.add_subplot(grid[1, column], sharex=flux_axes)))
+    for _, residual_axes in pairs:
+        residual_axes.tick_params(labelbottom=True)
+    return pairs
 
 
 def prepare_row(content: ReportContent, row: int, model: F64) -> Drawn:
@@ -178,7 +193,7 @@ def _line_places(content: ReportContent, row: int) -> tuple[tuple[str, float, bo
     return tuple(found)
 
 
-def _draw_zoom(axes: Sequence[Axes], drawn: Drawn, zoom: tuple[str, float, float]) -> None:
+def _draw_zoom(axes: tuple[Axes, Axes], drawn: Drawn, zoom: tuple[str, float, float]) -> None:
     title, low, high = zoom
     if np.count_nonzero((drawn.wave > low) & (drawn.wave < high)) >= _FEWEST_PIXELS:
         _draw_range(axes, drawn, (low, high), whole=True)
@@ -190,7 +205,7 @@ def _draw_zoom(axes: Sequence[Axes], drawn: Drawn, zoom: tuple[str, float, float
 
 
 def _draw_range(
-    pair: Sequence[Axes], drawn: Drawn, limits: tuple[float, float], *, whole: bool = False
+    pair: tuple[Axes, Axes], drawn: Drawn, limits: tuple[float, float], *, whole: bool = False
 ) -> None:
     """Draw flux and residual of a range; ``whole`` keeps the peaks of lines in sight."""
     where = (drawn.wave >= limits[0]) & (drawn.wave <= limits[1])
@@ -271,12 +286,11 @@ def _label_lines(axes: Axes, drawn: Drawn, limits: tuple[float, float]) -> None:
             )
 
 
-def _legend(figure: SubFigure) -> None:
-    upper, lower = figure.axes
-    handles, labels = upper.get_legend_handles_labels()
-    more, names = lower.get_legend_handles_labels()
+def _legend(figure: Figure, pair: tuple[Axes, Axes]) -> None:
+    handles, labels = pair[0].get_legend_handles_labels()
+    more, names = pair[1].get_legend_handles_labels()
     shown = dict(zip(labels + names, handles + more, strict=True))
-    figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=6, fontsize=7)
+    figure.legend(shown.values(), shown.keys(), loc="upper center", ncols=6, fontsize=7)
 
 
 def _caption(content: ReportContent, row: int, why: str) -> str:

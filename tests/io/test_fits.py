@@ -1,0 +1,37 @@
+"""Files are written whole or not at all."""
+
+import errno
+
+import pytest
+
+from betis.errors import RunFolderError
+from betis.io.fits import write_atomically, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    path = tmp_path / "product.txt"
+    write_text(path, "old")
+
+    def full(part):
+        part.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(RunFolderError, match="No space left on device; free some space"):
+        write_atomically(path, full)
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["product.txt"]
+
+
+def test_an_interrupted_write_leaves_no_litter(tmp_path):
+    def interrupted(part):
+        part.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "product.txt", interrupted)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(RunFolderError, match="could not be written: No such file"):
+        write_text(tmp_path / "no" / "where.txt", "text")
