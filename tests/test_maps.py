@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.wcs import WCS as SkyWCS
-from tests.cubes import WCS
+from astropy.wcs import WCS
+from tests.cubes import WCS as CARDS
 from tests.io.test_products import SKY, line_fit, snr_map
 
 from betis.binning.quadtree import quadtree
@@ -64,8 +64,8 @@ def test_the_file_names_its_planes_units_and_place(painted, tmp_path):
             assert [header[f"LINE{i}"] for i in (1, 2, 3)] == ["Hb4861", "Ha6563", "SII6731"]
             assert "CHECKSUM" in header
             assert "BUNIT" in header
-        place = SkyWCS(hdus["FLUX"].header).celestial.pixel_to_world(2, 3)
-        assert place.separation(SkyWCS(fits.Header(WCS)).pixel_to_world(2, 3)).arcsec < 1e-6
+        place = WCS(hdus["FLUX"].header).celestial.pixel_to_world(2, 3)
+        assert place.separation(WCS(fits.Header(CARDS)).pixel_to_world(2, 3)).arcsec < 1e-6
         assert hdus["FLUX"].shape == (3, *SKY.shape)
 
 

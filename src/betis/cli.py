@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -189,19 +189,31 @@ def convert(
     typer.echo(f"wrote {output}")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return the exit status: 0, 2 for wrong input, 1 for a bug."""
-    from click.exceptions import Abort, ClickException
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
+"""Base of every complaint of typer about the command line; it exports no name for it."""
 
+_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return the exit status.
+
+    Returns
+    -------
+    0 done; 2 the input is wrong, or cannot be written, in one sentence; 130 interrupted. A bug
+    raises, which ends the program with 1.
+    """
     from betis.errors import BetisError
 
     try:
         status = app(args=arguments, standalone_mode=False)
     except BetisError as error:
         return _fail(str(error), 2)
-    except ClickException as error:
+    except _UsageError as error:
         return _fail(error.format_message(), 2)
-    except (KeyboardInterrupt, Abort):
+    except (KeyboardInterrupt, typer.Abort):
+        status = _INTERRUPTED
+    if status == _INTERRUPTED:
         return _fail("stopped; what is done is kept, run the same command again to go on", 130)
     return status if isinstance(status, int) else 0
 

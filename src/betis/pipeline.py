@@ -70,14 +70,9 @@ def open_run(
         Where the cube is missing, an option is wrong, or the folder is another cube's.
     """
     folder = RunFolder(output)
-    stored = read_tables(folder / CONFIG) if (folder / CONFIG).exists() else {}
-    before = stored.pop("input", {})
-    path = Path(cube) if cube is not None else Path(before.get("cube", ""))
-    if cube is None and not before:
-        raise RunFolderError(f"{folder.path} holds no run yet; give the cube: betis run CUBE")
-    # A run folder's own config.toml may be given as the options of another run.
-    given = {name: table for name, table in (tables or {}).items() if name != "input"}
-    options = options_from(_over(stored, given))
+    stored = _stored(folder) if cube is None else {}
+    path = Path(cube if cube is not None else stored["input"]["cube"])
+    options = options_from(_without_input(_over(stored, tables or {})))
     if options.prepare.redshift is None:
         raise ConfigError("the redshift of the galaxy is not given; give it with -z (or redshift=)")
     if not path.is_file():
@@ -291,6 +286,11 @@ def _stored(folder: RunFolder) -> dict[str, dict[str, Any]]:
     if "cube" not in tables.get("input", {}):
         raise RunFolderError(f"{folder.path} holds no run yet; give the cube: betis run CUBE")
     return tables
+
+
+def _without_input(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the options of a run folder's configuration, which may serve for another run."""
+    return {name: table for name, table in tables.items() if name != "input"}
 
 
 def _over(

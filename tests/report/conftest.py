@@ -1,7 +1,7 @@
 """A synthetic run on a small field, made without any stage of the pipeline."""
 
 from dataclasses import replace
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -251,7 +251,7 @@ def html(content):
     return make_html(content)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def parse():
     """Parse a page, or a part of one, as strictly as XML asks for."""
-    return lambda text: ElementTree.fromstring(f"<all>{text.removeprefix('<!DOCTYPE html>')}</all>")
+    return lambda text: ET.fromstring(f"<all>{text.removeprefix('<!DOCTYPE html>')}</all>")

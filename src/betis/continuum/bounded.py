@@ -9,15 +9,15 @@ from jaxtyping import Array, Bool, Float
 _RIDGE = 1e-10
 """Added to the unit diagonal: templates that are nearly alike share the light in one way only."""
 _TOLERANCE = 1e-9
-_MANY = 20
+_MANY = 25
 """Steps in which several variables may be freed at once; then one by one, which cannot cycle."""
-_MAX_STEP = 150
+_MAX_STEP = 40
 
 
 class _State(NamedTuple):
     values: Float[Array, " n"]
     free: Bool[Array, " n"]
-    count: Array
+    n_step: Array
     done: Array
 
 
@@ -61,7 +61,7 @@ def solve_bounded(
 
     inside = (first > low) & (first < high)
     begin = _State(first, inside, jnp.asarray(0), jnp.asarray(False))
-    end = jax.lax.while_loop(lambda s: ~s.done & (s.count < _MAX_STEP), advance, begin)
+    end = jax.lax.while_loop(lambda s: ~s.done & (s.n_step < _MAX_STEP), advance, begin)
     return end.values / scale, end.done
 
 
@@ -91,10 +91,10 @@ def _advance(
     excess = jnp.where(high > low, excess, 0.0)
     is_minimum = ~jnp.any(outside)
     most = jnp.max(excess)
-    fraction = jnp.where(state.count < _MANY, 0.5, 1.0)
+    fraction = jnp.where(state.n_step < _MANY, 0.5, 1.0)
     released = is_minimum & (excess >= fraction * most) & (excess > limits[0])
     done = is_minimum & (most <= limits[0])
-    return _State(values, (free & ~hit) | released, state.count + 1, done)
+    return _State(values, (free & ~hit) | released, state.n_step + 1, done)
 
 
 def _share_of_way(

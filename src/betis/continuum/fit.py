@@ -184,9 +184,8 @@ def _start(
 ) -> tuple[_Rows, Float[F64, " spectrum"]]:
     """Return rows in units of their own median flux, not fitted yet, and that unit."""
     used = ~spectra.mask & usable
-    level = np.ma.median(np.ma.MaskedArray(np.abs(spectra.flux), ~used), axis=1)
-    scale = np.asarray(np.ma.filled(level, 0.0), dtype=float)
-    scale = np.where(scale > 0, scale, 1.0)
+    level = _median_where(np.abs(spectra.flux), used)
+    scale = np.where(level > 0, level, 1.0)
     shape = (spectra.n_spectrum, base.normalisation.size)
     rows = _Rows(
         flux=spectra.flux / scale[:, None],
@@ -254,12 +253,20 @@ def _clip(
     """Choose anew which pixels are used; return the rows for which that changes anything."""
     good = ~mask[index]
     residuals = np.where(good, np.abs(rows.residuals()[index]), 0.0)
-    middle = np.ma.median(np.ma.MaskedArray(residuals, ~good), axis=1)
-    scatter = np.maximum(1.0, 1.4826 * np.ma.filled(middle, 0.0))
+    scatter = np.maximum(1.0, 1.4826 * _median_where(residuals, good))
     used = good & (residuals <= limit * scatter[:, None])
     changed = np.any(used != rows.used[index], axis=1) & (used.sum(axis=1) >= _MIN_PIXELS)
     rows.used[index[changed]] = used[changed]
-    return index[changed]
+    return np.asarray(index[changed])
+
+
+def _median_where(
+    values: Float[F64, "spectrum wave"], good: Bool[B8, "spectrum wave"]
+) -> Float[F64, " spectrum"]:
+    """Return the (upper) median of the good pixels of each row; 0 for rows without any."""
+    ordered = np.sort(np.where(good, values, np.inf), axis=1)
+    middle = np.take_along_axis(ordered, good.sum(axis=1)[:, None] // 2, axis=1)[:, 0]
+    return np.asarray(np.where(np.isfinite(middle), middle, 0.0))
 
 
 def _concatenate(parts: list[_Rows]) -> _Rows:

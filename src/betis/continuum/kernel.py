@@ -8,11 +8,11 @@ with ``u = c ln(1 + v/c)`` and ``s2 = sigma^2``, in km/s. In ``s2`` the model is
 Parameters are always in the order ``u, s2, A_V``.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float, Int
 
 from betis.continuum.bounded import solve_bounded
 
@@ -46,15 +46,15 @@ class Grid(NamedTuple):
     lower, upper : [3]
     """
 
-    templates: Float[Array, "template grid"]
-    components: Array
-    mixing: Float[Array, "template component"]
-    frequency: Float[Array, " frequency"]
-    first: Array
-    taps: Float[Array, "4 wave"]
-    dust: Float[Array, " wave"]
-    lower: Float[Array, " 3"]
-    upper: Float[Array, " 3"]
+    templates: Float[Any, "template grid"]
+    components: Complex[Any, "component frequency"]
+    mixing: Float[Any, "template component"]
+    frequency: Float[Any, " frequency"]
+    first: Int[Any, " wave"]
+    taps: Float[Any, "4 wave"]
+    dust: Float[Any, " wave"]
+    lower: Float[Any, " 3"]
+    upper: Float[Any, " 3"]
 
 
 class RowFit(NamedTuple):
@@ -188,7 +188,7 @@ def _at_pixels(grid: Grid, spectra: Array) -> Float[Array, "row wave"]:
     picked = [
         jnp.take(values, grid.first + tap, axis=1, mode="clip") * grid.taps[tap] for tap in range(4)
     ]
-    return picked[0] + picked[1] + picked[2] + picked[3]
+    return jnp.asarray(picked[0] + picked[1] + picked[2] + picked[3])
 
 
 def _model_and_slopes(
@@ -260,7 +260,8 @@ def _judge(
         converged=is_stuck & (best.promise < tolerances[1]),
         done=is_stuck,
     )
-    return jax.tree.map(lambda new, old: jnp.where(is_better, new, old), accepted, rejected)
+    pairs = zip(accepted, rejected, strict=True)
+    return RowFit(*(jnp.where(is_better, new, old) for new, old in pairs))
 
 
 def _shapes(grid: Grid, params: Float[Array, " 3"]) -> Float[Array, "component wave"]:

@@ -23,7 +23,7 @@ from betis.wavelength import C_KMS, air_to_vacuum, rest_wave
 
 F64 = NDArray[np.float64]
 
-_STEP_PER_SIGMA = 1.0
+_STEP_PER_SIGMA = 0.85
 """Grid step over the smallest width in the data; the test of the interpolation error fixes it."""
 _COMPONENT_RMS = 5e-4
 """What the reduced base may leave of a template of unit flux: it gives directions, not models."""

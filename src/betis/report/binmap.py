@@ -186,7 +186,8 @@ def _draw_snr(
 
     target = content.bins.target
     has_target = bool(np.isfinite(target))
-    high = 2 * target if has_target else max(robust_range(content.bins.snr, 1, 98)[1], 1.0)
+    high = max(robust_range(content.bins.snr, 1, 95)[1], 1.0)
+    high = float(np.clip(high, 2 * target, 5 * target)) if has_target else high
     mark = f" The mark in the colour bar is the target, {number(target)}." if has_target else ""
     return draw_image(
         content.sky,

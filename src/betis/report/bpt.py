@@ -33,10 +33,10 @@ Curve = Callable[[Float[F64, " point"]], Float[F64, " point"]]
 
 @dataclass(frozen=True, kw_only=True)
 class Diagram:
-    """Which lines stand over H alpha, and the demarcations: name, curve, where it ends."""
+    """Which lines stand over H alpha, and the demarcations: name, curve, its first and last x."""
 
     lines: tuple[str, ...]
-    curves: tuple[tuple[str, Curve, float], ...]
+    curves: tuple[tuple[str, Curve, float, float], ...]
 
 
 def kewley_nii(x: Float[F64, " point"]) -> Float[F64, " point"]:
@@ -56,9 +56,12 @@ def kauffmann_nii(x: Float[F64, " point"]) -> Float[F64, " point"]:
 
 NII_DIAGRAM = Diagram(
     lines=("NII6583",),
-    curves=(("Kewley+01", kewley_nii, 0.35), ("Kauffmann+03", kauffmann_nii, -0.05)),
+    curves=(
+        ("Kewley+01", kewley_nii, -2.5, 0.35),
+        ("Kauffmann+03", kauffmann_nii, -1.28, -0.05),
+    ),
 )
-SII_DIAGRAM = Diagram(lines=("SII6716", "SII6731"), curves=(("Kewley+01", kewley_sii, 0.2),))
+SII_DIAGRAM = Diagram(lines=("SII6716", "SII6731"), curves=(("Kewley+01", kewley_sii, -2.5, 0.2),))
 
 _X_WINDOW, _Y_WINDOW = (-2.5, 1.2), (-2.0, 2.0)
 
@@ -122,8 +125,8 @@ def _scatter(
 
 
 def _draw_curves(axes: Axes, diagram: Diagram) -> None:
-    for (name, curve, end), dashes in zip(diagram.curves, ("-", "--"), strict=False):
-        x = np.linspace(_X_WINDOW[0], end, 300)
+    for (name, curve, start, end), dashes in zip(diagram.curves, ("-", "--"), strict=False):
+        x = np.linspace(start, end, 300)
         axes.plot(x, curve(x), dashes, color=INK, linewidth=1, label=name)
     axes.legend(loc="lower left")
 

@@ -49,15 +49,16 @@ def draw_equivalent_width(content: ReportContent, line: Measured) -> Panel:
 
 
 def draw_stars(content: ReportContent) -> list[Panel]:
-    """Return stellar velocity, dispersion and extinction."""
+    """Return stellar velocity, dispersion and extinction; the flagged fits set no range."""
     fit = content.continuum
     if finite([fit.velocity, fit.sigma, fit.av]).size == 0:
         return ["Stellar kinematics: no stellar continuum was fitted, so there is none to show."]
-    center, half = velocity_range(content.bins.paint(fit.velocity))
+    paint, sure = content.bins.paint, fit.flags == 0
+    center, half = velocity_range(paint(np.where(sure, fit.velocity, np.nan)))
     images = [
-        _velocity_image("Stellar velocity", content.bins.paint(fit.velocity), center, half),
-        _plain_image("Stellar σ", "km/s", content.bins.paint(fit.sigma)),
-        _plain_image("Stellar A_V", "mag", content.bins.paint(fit.av)),
+        _velocity_image("Stellar velocity", paint(fit.velocity), center, half),
+        _plain_image("Stellar σ", "km/s", paint(fit.sigma), fit.sigma[sure]),
+        _plain_image("Stellar A_V", "mag", paint(fit.av), fit.av[sure]),
     ]
     return [draw_image(content.sky, image) for image in images]
 
@@ -121,14 +122,16 @@ def _velocity_image(
     )
 
 
-def _plain_image(title: str, unit: str, values: Float[F64, "y x"]) -> FieldImage:
+def _plain_image(
+    title: str, unit: str, values: Float[F64, "y x"], sure: Float[F64, " bin"]
+) -> FieldImage:
     from matplotlib.colors import Normalize
 
     return FieldImage(
         title=title,
         unit=unit,
         values=values,
-        norm=Normalize(*robust_range(values, 1, 99)),
+        norm=Normalize(*robust_range(sure if finite(sure).size else values, 1, 99)),
         color_map="cividis",
     )
 

@@ -74,7 +74,7 @@ def grid(panels: Iterable[Panel], css: str = "maps") -> str:
 def tiles(numbers: Mapping[str, str]) -> str:
     """Return the key numbers in large type, each with its name below."""
     cells = "".join(
-        f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>"
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in numbers.items()
     )
     return f'<dl class="tiles">{cells}</dl>'

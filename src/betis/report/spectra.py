@@ -35,7 +35,7 @@ class Drawn:
     """One spectrum ready to be drawn: arrays [wave], NaN where there is nothing to show.
 
     ``total`` is continuum plus lines; ``residual`` is in units of the error. ``lines`` holds
-    label, place (Angstrom) and whether it is detected, of each line in the range.
+    label, place (Angstrom) and whether it is detected, of each line, the strongest first.
     """
 
     wave: Float[F64, " wave"]
@@ -132,7 +132,7 @@ def _draw_spectrum(content: ReportContent, row: int, model: F64, why: str) -> Pi
         _draw_zoom(pair, drawn, zoom)
     for flux_axes, residual_axes in (whole, close[0]):
         flux_axes.set_ylabel(density_unit(content))
-        residual_axes.set_ylabel("resid. / σ")
+        residual_axes.set_ylabel("resid. / σ", fontsize=7)
     figure.supxlabel("rest wavelength (Å)", y=0.005, fontsize=8.5)
     caption = _caption(content, row, why)
     return Picture(to_png(figure), f"Spectrum of bin {row} ({why}) with its model", caption)
@@ -186,11 +186,12 @@ def _line_places(content: ReportContent, row: int) -> tuple[tuple[str, float, bo
     places = content.line_set.waves(spectra.medium, spectra.redshift)
     nominal = dict(zip(content.line_set.names, places, strict=True))
     found = []
-    for name, wave, is_seen in zip(fit.names, fit.wave_obs[row], seen, strict=True):
+    for column, (name, wave) in enumerate(zip(fit.names, fit.wave_obs[row], strict=True)):
         place = float(wave) if np.isfinite(wave) else float(nominal.get(name, np.nan))
         if spectra.wave[0] < place < spectra.wave[-1]:
-            found.append((content.label(name), place, bool(is_seen)))
-    return tuple(found)
+            found.append((column, (content.label(name), place, bool(seen[column]))))
+    strength = np.nan_to_num(np.abs(fit.amplitude[row]), nan=-1.0)
+    return tuple(line for _, line in sorted(found, key=lambda item: -strength[item[0]]))
 
 
 def _draw_zoom(axes: tuple[Axes, Axes], drawn: Drawn, zoom: tuple[str, float, float]) -> None:

@@ -299,5 +299,5 @@ def _line_row(content: ReportContent, column: int) -> tuple[str, ...]:
     flux = number(_total(fit.flux[seen, column]), 4)
     values = ((fit.velocity, 1), (fit.sigma, 1), (fit.ew, 2))
     medians = (fixed(median(value[seen, column]), digits) for value, digits in values)
-    name, snr = content.label(fit.names[column]), number(median(fit.snr[:, column]))
+    name, snr = content.label(fit.names[column]), fixed(median(fit.snr[:, column]), 1)
     return (name, f"{count:,} of {total:,}", snr, flux, *medians)

@@ -28,6 +28,7 @@ from betis.report.linemaps import (
 from betis.report.quality import draw_chi2, draw_residuals
 from betis.report.spectra import draw_spectra
 from betis.report.summary import (
+    counted,
     flag_table,
     key_numbers,
     line_table,
@@ -37,6 +38,8 @@ from betis.report.summary import (
     verdict,
 )
 
+_FIRST_WARNINGS = 3
+"""Warnings that stand at the top; all of them have their section."""
 _UNDETECTED = "Grey: the line is not detected (S/N < 3). White: no bin."
 _FLUX_NOTE = (
     "Surface brightness: the flux of the bin over its number of spaxels. All in a logarithmic "
@@ -50,7 +53,7 @@ _VELOCITY_NOTE = (
 _TABLE_NOTE = "Fluxes are sums, velocity, σ and EW medians, over the bins in which it is detected."
 _STARS_NOTE = (
     "Velocity relative to the redshift of the run, symmetric about its median; the line-spread "
-    "function is removed from σ."
+    "function is removed from σ. The ranges are those of the fits without a flag."
 )
 
 
@@ -93,14 +96,10 @@ def make_html(content: ReportContent) -> str:
 
 
 def _lead(content: ReportContent) -> str:
-    count = len(content.warnings)
-    plural = "s" if count > 1 else ""
-    warned = f"The run gave {count} warning{plural}, listed under Warnings." if count else ""
-    return (
-        page.paragraph(verdict(content), "verdict")
-        + (page.paragraph(warned, "warned") if warned else "")
-        + page.tiles(key_numbers(content))
-    )
+    first, rest = content.warnings[:_FIRST_WARNINGS], len(content.warnings) - _FIRST_WARNINGS
+    more = (f"{counted(rest, 'more warning')} below, under Warnings.",) if rest > 0 else ()
+    warned = "".join(page.paragraph(f"⚠ {text}", "warned") for text in (*first, *more))
+    return page.paragraph(verdict(content), "verdict") + warned + page.tiles(key_numbers(content))
 
 
 def _binning(content: ReportContent) -> str:

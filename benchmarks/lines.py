@@ -1,0 +1,96 @@
+"""Spectra a second of the line fit, against scipy's least squares on the same groups.
+
+Run with ``python benchmarks/lines.py [n_spectrum]``. Mock rows on MUSE's axis at redshift 0.02:
+the `standard` set, lines from strong to absent, white noise.
+"""
+
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+from scipy.stats import norm
+
+from betis import compute
+from betis.linelist import load_line_set
+from betis.lines.fit import fit_lines
+from betis.lsf import FWHM_PER_SIGMA, muse_fwhm
+from betis.options import LineOptions
+from betis.products import LineFit, Spectra
+from betis.wavelength import C_KMS
+
+REDSHIFT = 0.02
+N_PEER = 4
+
+
+def mock(n_spectrum: int) -> Spectra:
+    rng = np.random.default_rng(1)
+    observed = 4750.0 + 1.25 * np.arange(3680)
+    wave, step = observed / (1 + REDSHIFT), 1.25 / (1 + REDSHIFT)
+    fwhm = muse_fwhm(observed) / (1 + REDSHIFT)
+    velocity = rng.normal(0, 100, (n_spectrum, 1))
+    sigma = rng.uniform(10, 120, (n_spectrum, 1))
+    bright = 10 ** rng.uniform(0.5, 2.5, (n_spectrum, 1))
+    flux = rng.normal(0, 1, (n_spectrum, wave.size))
+    line_set = load_line_set()
+    for line, place in zip(line_set.lines, line_set.waves("air", REDSHIFT), strict=True):
+        near = np.abs(wave - place) < 40
+        center = place * (1 + velocity / C_KMS)
+        width = np.hypot(center * sigma / C_KMS, np.interp(place, wave, fwhm) / FWHM_PER_SIGMA)
+        edges = norm.cdf(np.append(wave[near], wave[near][-1:] + step) - step / 2, center, width)
+        share = {"Ha6563": 1.0, "OIII5007": 0.4, "NII6583": 0.35, "Hb4861": 0.35}
+        flux[:, near] += share.get(line.name, 0.05) * bright * np.diff(edges, axis=1) / step
+    return Spectra(wave, flux, np.ones_like(flux), lsf=fwhm, redshift=REDSHIFT)
+
+
+def peer(gas: Spectra, fit: LineFit, window: float) -> float:
+    """Seconds that scipy takes a spectrum: the same groups, ties left free, starts at the fit."""
+    tick = time.perf_counter()
+    for row in range(N_PEER):
+        for group in range(fit.background_wave.size):
+            lines = np.flatnonzero((fit.group == group) & np.isfinite(fit.flux[row]))
+            if lines.size:
+                _peer_group(gas, fit, row, lines, window)
+    return (time.perf_counter() - tick) / N_PEER
+
+
+def _peer_group(gas: Spectra, fit: LineFit, row: int, lines: NDArray[Any], window: float) -> None:
+    center, width = fit.wave_obs[row, lines], fit.sigma_obs[row, lines]
+    near = np.any(np.abs(gas.wave - center[:, None]) < window, axis=0)
+    wave, step = gas.wave[near], gas.wave[1] - gas.wave[0]
+    edges = np.append(wave - step / 2, wave[-1] + step / 2)
+
+    def residual(x: NDArray[Any]) -> NDArray[Any]:
+        flux, place, spread = x[:-2].reshape(3, -1, 1)
+        profile = np.diff(norm.cdf(edges, place, spread), axis=1) / step
+        model = np.sum(flux * profile, axis=0) + x[-2] + x[-1] * (wave - wave[0])
+        return np.asarray((gas.flux[row, near] - model) / gas.error[row, near])
+
+    start = np.concatenate([0.7 * fit.flux[row, lines], center + 0.3, 1.1 * width, [0.0, 0.0]])
+    one = np.ones(lines.size)
+    low = np.concatenate([-np.inf * one, center - 10, 0.3 * one, [-np.inf] * 2])
+    high = np.concatenate([np.inf * one, center + 10, 12 * one, [np.inf] * 2])
+    least_squares(residual, np.clip(start, low, high), bounds=(low, high), x_scale="jac")
+
+
+def main() -> None:
+    n_spectrum = int(sys.argv[1]) if len(sys.argv) > 1 else 2048
+    compute.configure()
+    gas, line_set, options = mock(n_spectrum), load_line_set(), LineOptions()
+    tick = time.perf_counter()
+    fit_lines(gas.take(slice(0, 8)), line_set, options)
+    print(f"first fit, programs compiled or read: {time.perf_counter() - tick:.1f} s")
+    tick = time.perf_counter()
+    fit = fit_lines(gas, line_set, options)
+    ours = (time.perf_counter() - tick) / n_spectrum
+    print(f"betis: {1e3 * ours:.3f} ms a spectrum, {1 / ours:.0f} spectra/s")
+    print(f"steps: mean {fit.n_iter[:, fit.chi2[0] > 0].mean():.1f}, most {fit.n_iter.max()}")
+    theirs = peer(gas, fit, options.window)
+    print(f"scipy least_squares (trf): {1e3 * theirs:.0f} ms a spectrum")
+    print(f"ratio: {theirs / ours:.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The least-squares problem with bounds against two solvers of scipy."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import lsq_linear, nnls
+
+from betis.continuum.bounded import solve_bounded
+
+N, M = 12, 40
+
+
+@jax.jit
+def solve(hessian, linear, lower, upper, start):
+    return solve_bounded(hessian, linear, lower, upper, start, N)
+
+
+def problem(seed):
+    rng = np.random.default_rng(seed)
+    # Columns that are all positive are nearly alike, as stellar populations are.
+    return rng.random((M, N)) + 0.5, rng.normal(size=M) + 1.0, rng
+
+
+@given(seed=st.integers(0, 2**31))
+def test_is_the_non_negative_solution_of_scipy(seed):
+    design, target, rng = problem(seed)
+    start = np.maximum(rng.normal(size=N), 0)
+    mine, solved = solve(
+        design.T @ design, design.T @ target, np.zeros(N), np.full(N, np.inf), start
+    )
+    assert solved
+    assert np.asarray(mine) == pytest.approx(nnls(design, target)[0], abs=1e-6)
+
+
+@given(seed=st.integers(0, 2**31))
+def test_is_the_bounded_solution_of_scipy(seed):
+    design, target, rng = problem(seed)
+    lower, upper = -rng.random(N), rng.random(N)
+    mine, solved = solve(design.T @ design, design.T @ target, lower, upper, np.zeros(N))
+    peer = lsq_linear(design, target, (lower, upper), method="bvls", tol=1e-14)
+    assert solved
+    assert np.asarray(mine) == pytest.approx(peer.x, abs=1e-6)
+
+
+def test_columns_that_are_the_same_share_without_hanging():
+    design, target, _ = problem(1)
+    design[:, 1] = design[:, 0]
+    mine, solved = solve(
+        design.T @ design, design.T @ target, np.zeros(N), np.full(N, np.inf), np.zeros(N)
+    )
+    least = nnls(design, target)[1]
+    assert solved
+    assert np.linalg.norm(design @ mine - target) == pytest.approx(least, rel=1e-7)
+
+
+def test_a_variable_that_nothing_depends_on_stays_where_it_starts():
+    design, target, _ = problem(2)
+    design[:, 3] = 0.0
+    start = np.full(N, 0.25)
+    mine, _ = solve(design.T @ design, design.T @ target, np.zeros(N), np.full(N, 1e9), start)
+    assert mine[3] >= 0
+    assert np.isfinite(mine).all()

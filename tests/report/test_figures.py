@@ -1,0 +1,172 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from matplotlib.colors import AsinhNorm, LogNorm
+
+from betis.errors import InputError
+from betis.flags import Flag
+from betis.report.binmap import color_bins, touching_bins
+from betis.report.bpt import NII_DIAGRAM, kauffmann_nii, kewley_nii, kewley_sii, log_ratio
+from betis.report.canvas import nice_ticks, robust_range
+from betis.report.field import scale_bar_length
+from betis.report.linemaps import log_range, velocity_range
+from betis.report.spectra import brightness, choose_rows, flux_limits, gaps, prepare_row
+from betis.report.summary import measure
+
+NUMBERS = st.floats(-1e6, 1e6) | st.just(float("nan"))
+LABELS = arrays(
+    np.int32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(-1, 6)
+)
+
+
+@given(LABELS)
+def test_touching_bins_differ_in_colour(bin_id):
+    color = color_bins(touching_bins(bin_id), 7)
+    ny, nx = bin_id.shape
+    for y, x in np.ndindex(ny, nx):
+        around = bin_id[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].ravel()
+        for other in around[(around != bin_id[y, x]) & (around >= 0)]:
+            if bin_id[y, x] >= 0:
+                assert color[other] != color[bin_id[y, x]]
+
+
+def test_a_grid_of_squares_needs_four_colours():
+    bin_id = np.arange(100, dtype=np.int32).reshape(10, 10)
+    assert color_bins(touching_bins(bin_id), 100).max() <= 4
+
+
+@given(arrays(float, st.integers(0, 30), elements=NUMBERS))
+def test_a_range_is_never_empty(values):
+    low, high = robust_range(values)
+    assert low < high
+    good = values[np.isfinite(values)]
+    if good.size:
+        assert low <= np.median(good) <= high
+
+
+@given(arrays(float, 20, elements=NUMBERS), st.floats(-1e3, 1e3))
+def test_velocity_ranges_move_with_the_velocities(values, shift):
+    center, half = velocity_range(values)
+    moved_center, moved_half = velocity_range(values + shift)
+    if np.isfinite(values).any():
+        assert moved_center == pytest.approx(center + shift, abs=1e-6)
+    assert moved_half == pytest.approx(half, abs=1e-6)
+    assert half >= 10
+
+
+@given(arrays(float, 20, elements=NUMBERS))
+def test_log_ranges_are_positive_and_open(values):
+    limits = log_range(values)
+    if limits is None:
+        assert not (values > 0).any()
+    else:
+        assert 0 < limits[0] < limits[1]
+
+
+@given(st.floats(-3, 5), st.floats(0.09, 4))
+def test_ticks_are_few_round_and_apart(start, decades):
+    norm = LogNorm(10**start, 10 ** (start + decades))
+    ticks = nice_ticks(norm)
+    places = np.asarray(norm(ticks)) if ticks else np.zeros(0)
+    assert np.all(np.diff(places) > 0.09)
+    assert np.all((places >= 0) & (places <= 1))
+    assert ticks or decades < 0.4
+    assert all(f"{tick:e}"[0] in "125" for tick in ticks)
+
+
+def test_ticks_of_both_signs():
+    ticks = nice_ticks(AsinhNorm(1.0, vmin=-100, vmax=1000))
+    assert 0 in ticks
+    assert min(ticks) < 0 < max(ticks)
+
+
+@given(st.floats(0.05, 5), st.integers(3, 500))
+def test_the_scale_bar_fits(pixel, n_x):
+    length = scale_bar_length(pixel, n_x)
+    if length is None:
+        assert 0.33 * pixel * n_x < 0.1
+    else:
+        assert 0 < length <= 0.33 * pixel * n_x
+
+
+def test_demarcations_pass_through_published_points():
+    assert kewley_nii(np.array([0.0]))[0] == pytest.approx(1.19 - 0.61 / 0.47)
+    assert kauffmann_nii(np.array([-0.95]))[0] == pytest.approx(0.69)
+    assert kewley_sii(np.array([-0.4]))[0] == pytest.approx(0.30)
+
+
+def test_pure_star_formation_lies_below_the_maximum_starburst_where_both_are_drawn():
+    (_, kewley, *_), (_, kauffmann, start, end) = NII_DIAGRAM.curves
+    x = np.linspace(start, end, 50)
+    assert np.all(kauffmann(x) < kewley(x))
+
+
+def test_the_error_of_a_ratio_is_that_of_its_spread(content):
+    over, under = measure(content, ("OIII5007",)), measure(content, ("Hb4861",))
+    kept = (over.snr > 20) & (under.snr > 10)
+    assert kept.any()
+    value, error = log_ratio(over, under, kept)
+    rng = np.random.default_rng(3)
+    drawn = [
+        line.flux[kept] * (1 + rng.normal(size=(4000, kept.sum())) / line.snr[kept])
+        for line in (over, under)
+    ]
+    spread = np.log10(drawn[0] / drawn[1]).std(axis=0)
+    np.testing.assert_allclose(error, spread, rtol=0.1)
+    np.testing.assert_allclose(10**value * under.flux[kept], over.flux[kept])
+
+
+def test_the_chosen_spectra_are_what_they_are_called(content):
+    chosen = choose_rows(content)
+    bright = brightness(content)
+    why = {reason: row for row, text in chosen.items() for reason in text.split(", ")}
+    assert 4 <= len(chosen) <= 6
+    assert bright[why["brightest"]] == bright.max()
+    assert content.bins.n_spaxel[why["largest bin"]] == content.bins.n_spaxel.max()
+    worst = content.continuum.chi2 / content.continuum.dof
+    assert worst[why["worst continuum χ²"]] == worst.max()
+    clean = (content.bins.flags | content.continuum.flags) == 0
+    assert bright[why["faintest without a flag"]] == bright[clean].min()
+
+
+def test_where_every_bin_is_flagged_none_is_called_clean(small):
+    bins = replace(small.bins, flags=np.full_like(small.bins.flags, Flag.LOW_SNR))
+    assert not any("flag" in why for why in choose_rows(replace(small, bins=bins)).values())
+
+
+def test_residuals_are_those_of_data_and_both_models(content):
+    row = 3
+    model = content.model_lines(np.array([row]))[0]
+    drawn = prepare_row(content, row, model)
+    good = ~content.spectra.mask[row]
+    difference = content.spectra.flux[row] - content.continuum.model[row] - model
+    np.testing.assert_allclose(
+        drawn.residual[good], (difference / content.spectra.error[row])[good]
+    )
+    assert np.std(drawn.residual[good]) == pytest.approx(1, abs=0.1)
+    assert np.isnan(drawn.residual[~good]).all()
+
+
+def test_peaks_stay_in_sight_of_close_ups(content):
+    row = next(iter(choose_rows(content)))
+    drawn = prepare_row(content, row, content.model_lines(np.array([row]))[0])
+    where = (drawn.wave > 6500) & (drawn.wave < 6780)
+    low, high = flux_limits(drawn, where, whole=True)
+    assert low < drawn.total[where].min()
+    assert high > drawn.total[where].max()
+
+
+def test_jumps_of_the_axis_are_found():
+    wave = np.concatenate([np.arange(3700.0, 3710.0), np.arange(6300.0, 6320.0, 0.6)])
+    np.testing.assert_array_equal(gaps(wave), [9])
+
+
+def test_products_of_two_runs_are_refused(small):
+    with pytest.raises(InputError, match="their numbers must be the same"):
+        replace(small, spectra=small.spectra.take(slice(0, 1)))
+    with pytest.raises(InputError, match=r"images of the shapes .* where the field has \(8, 8\)"):
+        replace(small, cube_image=np.zeros((3, 3)))
