@@ -175,7 +175,10 @@ def _broadening(grid: Grid, shift: Array, variance: Array | float) -> Array:
     """Return the Fourier transform of a Gaussian of that shift (km/s) and variance."""
     phase = shift * grid.frequency
     size = jnp.exp(-0.5 * variance * grid.frequency**2)
-    return jax.lax.complex(size * jnp.cos(phase), -size * jnp.sin(phase))
+    # XLA would work these out again for each component that they multiply, but it keeps the
+    # result of a matrix product, be it with the identity.
+    parts = jnp.eye(2) @ jnp.stack([size * jnp.cos(phase), -size * jnp.sin(phase)])
+    return jax.lax.complex(parts[0], parts[1])
 
 
 def _screen(grid: Grid, av: Array) -> Float[Array, " wave"]:
@@ -339,4 +342,5 @@ def _covariance(
         - cross.T @ jax.scipy.linalg.solve(block, cross, assume_a="pos") / size
     )
     scale = jnp.sqrt(jnp.maximum(jnp.diagonal(schur), 1e-300))
-    return jnp.linalg.inv(schur / (scale[:, None] * scale)) / (scale[:, None] * scale)
+    unit = scale[:, None] * scale
+    return jnp.asarray(jnp.linalg.inv(schur / unit) / unit)

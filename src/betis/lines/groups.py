@@ -163,8 +163,8 @@ def group_classes(
         if members.size:
             lines = [np.flatnonzero(group == number) for number in members]
             parts = [
-                _Part(members_, line_set.names, kept, _pixels(wave[members_], gas, options.window))
-                for members_ in lines
+                _Part(each, line_set.names, kept, _pixels(wave[each], gas, options.window))
+                for each in lines
             ]
             classes.append(_stack_parts(members, parts, wave, gas, options.window))
     return classes

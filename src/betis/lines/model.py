@@ -105,7 +105,8 @@ def _cumulative(z: Float[Array, " edge"]) -> tuple[Float[Array, " edge"], Float[
 
     References
     ----------
-    Shepherd & Laframboise 1981, Math. Comp. 36 249; the coefficients are our own, of degree 16 (2e-12).
+    Shepherd & Laframboise 1981, Math. Comp. 36 249; the coefficients are our own, of degree 16
+    and accurate to 2e-12.
     """
     x = jnp.abs(z) / _SQRT2
     t = (x - _BEND) / (x + _BEND)

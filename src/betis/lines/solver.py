@@ -128,8 +128,8 @@ def _bends(
 
 def _line_bends(terms: list[LineTerms], pull: Float[Array, " pixel"]) -> Float[Array, "line 4"]:
     """Return the sum of ``pull`` times each line's derivatives: v, sigma, v and sigma, sigma²."""
-    columns_ = jnp.stack([value for term in terms for value in term.profile[1:]])
-    return (columns_ @ pull).reshape(len(terms), 4)
+    slopes = jnp.stack([value for term in terms for value in term.profile[1:]])
+    return (slopes @ pull).reshape(len(terms), 4)
 
 
 def solve_damped(

@@ -24,8 +24,9 @@ B8 = NDArray[np.bool_]
 
 _STEP = 25.0
 _BROADER = 1.2
+_BROAD = 120.0
 _MOST_VOTES = 10.0
-_CHANCE = 5.0
+_CHANCE = 4.0
 _SPIKE = 10.0
 
 
@@ -63,21 +64,29 @@ def start_velocity(
 def _matched_snr(
     gas: Spectra, center: float, grid: F64, window: float
 ) -> Float[F64, "spectrum velocity"]:
-    """Return the S/N of a narrow emission line at each velocity; 0 where negative or spiked."""
+    """Return the S/N of an emission line at each velocity, narrow or broad; 0 where negative.
+
+    0 too in rows where the window holds a spike.
+    """
     first, last = np.searchsorted(gas.wave, [center - window, center + window])
     sharp = float(lsf_sigma(gas, center)) / C_KMS * center
     edges = gas.edges[first : last + 1]
-    width = max(_BROADER * sharp, 0.5 * float(np.median(np.diff(edges))))
+    step = float(np.median(np.diff(edges)))
+    narrow = max(_BROADER * sharp, 0.5 * step)
+    widths = np.array([narrow, np.hypot(narrow, _BROAD / C_KMS * center)])
     places = center * (1 + grid / C_KMS)
-    profile = np.diff(ndtr((edges - places[:, None]) / width), axis=1) / np.diff(edges)
+    z = (edges - places[:, None]) / widths[:, None, None]
+    profile = (np.diff(ndtr(z), axis=-1) / np.diff(edges)).reshape(-1, edges.size - 1)
     error = gas.error[:, first:last]
     flux = _above_median(gas.flux[:, first:last], np.isfinite(error))
-    spiked = _spiked(flux, error, sharp / float(np.median(np.diff(edges))))
-    weight = np.where(spiked[:, None], 0.0, (typical(error)[:, None] / error) ** 2)
+    spiked = _spiked(flux, error, sharp / step)
+    scale = typical(error)[:, None]
+    weight = np.where(spiked[:, None], 0.0, (scale / error) ** 2)
     power = weight @ (profile**2).T
-    signal = (flux * weight) @ profile.T / typical(error)[:, None]
+    signal = (flux * weight) @ profile.T / scale
     usable = (power > 0) & (signal > 0)
-    return np.where(usable, signal / np.sqrt(np.where(usable, power, 1.0)), 0.0)
+    snr = np.where(usable, signal / np.sqrt(np.where(usable, power, 1.0)), 0.0)
+    return np.asarray(snr.reshape(len(snr), 2, grid.size).max(axis=1))
 
 
 def _above_median(flux: F64, good: B8) -> F64:
