@@ -397,6 +397,11 @@ class ContinuumFit:
     mean_metallicity_light, mean_metallicity_mass : log10 Z [spectrum]
     used : bool [spectrum, wave]
         Pixels that the fit was made on.
+    core_wave : Angstrom [core]
+        Lines whose pixels were left out of the fit.
+    core_err : [spectrum, core]
+        1-sigma error of the depth of the model there, relative to its surroundings, flux
+        density: what the stars add to the error of that line's flux. Empty where not known.
     """
 
     model: Float[F64, "spectrum wave"]
@@ -415,6 +420,8 @@ class ContinuumFit:
     mean_metallicity_light: Float[F64, " spectrum"]
     mean_metallicity_mass: Float[F64, " spectrum"]
     used: Bool[B8, "spectrum wave"]
+    core_wave: Float[F64, " core"] = field(default_factory=lambda: np.empty(0))
+    core_err: Float[F64, "spectrum core"] = field(default_factory=lambda: np.empty((0, 0)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -86,13 +86,15 @@ def test_continuum(tmp_path):
     rows = {
         item.name: RNG.normal(size=4)
         for item in fields(ContinuumFit)
-        if item.name not in {"model", "weights", "used", "flags"}
+        if item.name not in {"model", "weights", "used", "flags", "core_wave", "core_err"}
     }
     fit = ContinuumFit(
         model=RNG.normal(size=(4, WAVE.size)),
         weights=RNG.uniform(size=(4, 9)),
         used=RNG.uniform(size=(4, WAVE.size)) > 0.5,
         flags=np.arange(4, dtype=np.int32),
+        core_wave=np.array([6563.0, 6583.0]),
+        core_err=RNG.uniform(size=(4, 2)),
         **rows,
     )
     files.write_continuum(tmp_path / "continuum.fits", fit, SKY, CARDS)

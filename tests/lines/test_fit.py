@@ -341,3 +341,32 @@ def test_an_empty_stack_gives_an_empty_table(many) -> None:
     empty = Spectra(wave, np.zeros((0, wave.size)), np.zeros((0, wave.size)))
     fit = fit_lines(empty, many.lines, OPTIONS)
     assert fit.flux.shape == (0, 11)
+
+
+def test_the_error_of_the_continuum_under_a_line_is_in_the_error_of_its_flux(simulate) -> None:
+    """Dips of random depth under Hbeta: pulls are unit with their size known, wide without."""
+    truth = simulate(300, strength=(60.0, 120.0), sigma=(40.0, 60.0), seed=11)
+    gas, depth = truth.spectra, 1.5
+    index = truth.lines.names.index("Hb4861")
+    place = truth.lines.waves("air", 0.0)[index]
+    dip = np.exp(-0.5 * ((gas.wave / place - 1) * C_KMS / 500.0) ** 2)
+    dips = depth * np.random.default_rng(2).normal(size=(gas.n_spectrum, 1)) * dip
+    continuum = _continuum(np.zeros(gas.flux.shape))
+    known = replace(
+        continuum, core_wave=np.array([place]), core_err=np.full((gas.n_spectrum, 1), depth)
+    )
+    spoiled = replace(gas, flux=gas.flux + dips)
+    fits = {
+        name: fit_lines(spoiled, truth.lines, OPTIONS, continuum=given)
+        for name, given in (("unknown", continuum), ("known", known))
+    }
+    widths = {
+        name: np.std((fit.flux - truth.flux)[:, index] / fit.flux_err[:, index])
+        for name, fit in fits.items()
+    }
+    assert widths["unknown"] > 1.4
+    assert widths["known"] == pytest.approx(1.0, abs=0.15)
+    others = np.delete(np.arange(len(truth.lines.names)), index)
+    np.testing.assert_array_equal(
+        fits["known"].flux_err[:, others], fits["unknown"].flux_err[:, others]
+    )

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from betis import compute
-from betis.continuum.kernel import fit_row, scan_row
+from betis.continuum.cores import contrasts
+from betis.continuum.kernel import depth_error_row, fit_row, scan_row
 from betis.continuum.populations import mean_populations
 from betis.continuum.templates import PreparedBase, Range, prepare_base
 from betis.errors import FitError
@@ -47,6 +48,7 @@ class _Rows:
     covariance: Float[F64, "spectrum 3 3"]
     converged: Bool[B8, " spectrum"]
     model: Float[F64, "spectrum wave"]
+    core_err: Float[F64, "spectrum core"]
 
     def residuals(self) -> Float[F64, "spectrum wave"]:
         """In units of the error."""
@@ -106,13 +108,20 @@ def fit_continuum(
     bounds = Range(options.max_velocity, options.max_sigma, options.min_av, options.max_av)
     base = prepare_base(templates, spectra, dust, bounds)
     usable = _usable_pixels(spectra, base, options, line_waves)
+    cores = contrasts(spectra, line_waves if options.mask_lines else np.empty(0), usable)
     starts = range(0, spectra.n_spectrum, _BLOCK)
     parts = [
-        _fit_block(spectra.take(slice(first, first + _BLOCK)), base, usable, options, progress)
+        _fit_block(
+            spectra.take(slice(first, first + _BLOCK)),
+            base,
+            (usable, cores.shares),
+            options,
+            progress,
+        )
         for first in starts
     ]
     rows, scale = _concatenate([part[0] for part in parts]), np.concatenate([p[1] for p in parts])
-    return _assemble(rows, scale, base, templates)
+    return _assemble(rows, scale, base, templates, cores.wave)
 
 
 def no_continuum(spectra: Spectra) -> ContinuumFit:
@@ -125,6 +134,8 @@ def no_continuum(spectra: Spectra) -> ContinuumFit:
         weights=np.zeros((n_row, 0)),
         flags=np.zeros(n_row, np.int32),
         used=np.zeros(spectra.flux.shape, bool),
+        core_wave=np.empty(0),
+        core_err=np.empty((n_row, 0)),
     )
 
 
@@ -160,12 +171,13 @@ def _usable_pixels(
 def _fit_block(
     spectra: Spectra,
     base: PreparedBase,
-    usable: Bool[B8, " wave"],
+    pixels: tuple[Bool[B8, " wave"], Float[F64, "core wave"]],
     options: ContinuumOptions,
     progress: compute.Progress | None,
 ) -> tuple[_Rows, Float[F64, " spectrum"]]:
     """Fit the rows that have enough pixels; return all, and the flux unit of each."""
-    rows, scale = _start(spectra, base, usable)
+    usable, contrast = pixels
+    rows, scale = _start(spectra, base, usable, len(contrast))
     fitted = np.flatnonzero(rows.used.sum(axis=1) >= _MIN_PIXELS)
     if progress and fitted.size < spectra.n_spectrum:
         progress(spectra.n_spectrum - fitted.size)
@@ -176,11 +188,26 @@ def _fit_block(
         for _ in range(_CLIP_ROUNDS if options.clip > 0 else 0):
             changed = _clip(rows, fitted, spectra.mask | ~usable, options.clip)
             _fit_rows(rows, changed, grid, None)
+        _measure_cores(rows, fitted, contrast, grid)
     return rows, scale
 
 
+def _measure_cores(
+    rows: _Rows,
+    index: NDArray[np.intp],
+    contrast: Float[F64, "core wave"],
+    grid: list[NDArray[Any]],
+) -> None:
+    """Find the errors of the model's depth in the cores of masked lines, in place."""
+    if len(contrast):
+        weight = (rows.weight * rows.used)[index]
+        data = [weight, rows.params[index], rows.light[index]]
+        found = compute.map_rows(depth_error_row, data, [contrast, *grid], chunk=_chunk())
+        rows.core_err[index] = found
+
+
 def _start(
-    spectra: Spectra, base: PreparedBase, usable: Bool[B8, " wave"]
+    spectra: Spectra, base: PreparedBase, usable: Bool[B8, " wave"], n_core: int
 ) -> tuple[_Rows, Float[F64, " spectrum"]]:
     """Return rows in units of their own median flux, not fitted yet, and that unit."""
     used = ~spectra.mask & usable
@@ -197,6 +224,7 @@ def _start(
         covariance=np.full((shape[0], 3, 3), np.nan),
         converged=np.zeros(shape[0], bool),
         model=np.full(spectra.flux.shape, np.nan),
+        core_err=np.full((shape[0], n_core), np.nan),
     )
     return rows, scale
 
@@ -277,7 +305,11 @@ def _concatenate(parts: list[_Rows]) -> _Rows:
 
 
 def _assemble(
-    rows: _Rows, scale: Float[F64, " spectrum"], base: PreparedBase, templates: Templates
+    rows: _Rows,
+    scale: Float[F64, " spectrum"],
+    base: PreparedBase,
+    templates: Templates,
+    core_wave: Float[F64, " core"],
 ) -> ContinuumFit:
     """Bring the rows to physical units, with errors, means and flags."""
     finite = np.isfinite(rows.model).all(axis=1) & np.isfinite(rows.chi2)
@@ -304,6 +336,8 @@ def _assemble(
         mean_metallicity_light=means.metallicity_light,
         mean_metallicity_mass=means.metallicity_mass,
         used=rows.used & finite[:, None],
+        core_wave=core_wave,
+        core_err=np.where(is_lit[:, None], rows.core_err * scale[:, None], np.nan),
     )
 
 

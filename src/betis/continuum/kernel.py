@@ -146,6 +146,49 @@ def fit_row(
     return end, evaluate(grid, end.params, end.light)
 
 
+def depth_error_row(
+    weight: Float[Array, " wave"],
+    params: Float[Array, " 3"],
+    light: Float[Array, " template"],
+    contrast: Float[Array, "core wave"],
+    *arrays: Array,
+) -> Float[Array, " core"]:
+    """Return the 1-sigma errors of linear functions of the model at the best fit.
+
+    From the normal matrix of the active templates and the three parameters.
+
+    Parameters
+    ----------
+    weight : [wave]
+        Inverse of the error of the flux; 0 at pixels left out.
+    params, light
+        The best point.
+    contrast : [core, wave]
+        What each function multiplies the model with.
+    arrays
+        The fields of `Grid`.
+    """
+    grid = Grid(*arrays)
+    shapes = _shapes(grid, params)
+    slopes = _model_and_slopes(grid, params, light)[1]
+    scaled = shapes * weight
+    normal, _ = _linearise(grid.mixing, (scaled, scaled @ scaled.T), slopes * weight, 0 * weight)
+    change = jnp.concatenate([grid.mixing @ (shapes @ contrast.T), slopes @ contrast.T])
+    index = jnp.concatenate(
+        [
+            jax.lax.top_k(light, min(light.size, _MAX_ACTIVE))[1],
+            light.size + jnp.arange(params.size),
+        ]
+    )
+    active = jnp.concatenate([light, jnp.ones_like(params)])[index] > 0
+    block = normal[index[:, None], index] * (active[:, None] & active)
+    scale = jnp.where(active, 1 / jnp.sqrt(jnp.maximum(jnp.diagonal(block), 1e-300)), 0.0)
+    unit = block * scale[:, None] * scale + jnp.diag(jnp.where(active, 1e-10, 1.0))
+    steps = change[index] * scale[:, None]
+    variance = jnp.sum(steps * jax.scipy.linalg.solve(unit, steps, assume_a="pos"), axis=0)
+    return jnp.sqrt(jnp.maximum(variance, 0.0))
+
+
 def _begin(params: Float[Array, " 3"], light: Float[Array, " template"]) -> RowFit:
     infinite, none = jnp.full_like(params[0], jnp.inf), jnp.zeros((), jnp.int32)
     return RowFit(

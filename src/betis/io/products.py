@@ -161,8 +161,8 @@ def read_spectra(path: Path) -> Spectra:
 
 
 def write_continuum(path: Path, fit: ContinuumFit, sky: Sky | None, cards: Cards) -> None:
-    """Write ``continuum.fits``: MODEL, USED ``(bin, wave)``, table STELLAR, WEIGHTS."""
-    images = {"model", "weights", "used"}
+    """Write ``continuum.fits``: MODEL, USED ``(bin, wave)``, tables STELLAR and CORES, WEIGHTS."""
+    images = {"model", "weights", "used", "core_wave", "core_err"}
     names = [item.name for item in fields(ContinuumFit) if item.name not in images]
     unit = flux_unit(sky, density=True)
     columns = {"bin_id": np.arange(len(fit.model), dtype=np.int32)}
@@ -171,6 +171,11 @@ def write_continuum(path: Path, fit: ContinuumFit, sky: Sky | None, cards: Cards
         image_hdu("MODEL", fit.model, {"BUNIT": unit}),
         image_hdu("USED", fit.used),
         table_hdu("STELLAR", columns, _STELLAR_UNITS),
+        table_hdu(
+            "CORES",
+            {"core_wave": fit.core_wave, "core_err": fit.core_err.T},
+            {"core_wave": "Angstrom", "core_err": unit},
+        ),
     ]
     if fit.weights.shape[1]:
         hdus.append(image_hdu("WEIGHTS", fit.weights, {"BUNIT": unit}))
@@ -180,12 +185,14 @@ def write_continuum(path: Path, fit: ContinuumFit, sky: Sky | None, cards: Cards
 def read_continuum(path: Path) -> ContinuumFit:
     """Read ``continuum.fits``."""
     with open_fits(path) as hdus:
-        model, table = _image(hdus, "MODEL"), hdus["STELLAR"].data
+        model, table, cores = _image(hdus, "MODEL"), hdus["STELLAR"].data, hdus["CORES"].data
         weights = _image(hdus, "WEIGHTS") if "WEIGHTS" in hdus else np.zeros((len(model), 0))
         return ContinuumFit(
             model=model,
             weights=weights,
             used=np.array(hdus["USED"].data, dtype=bool),
+            core_wave=_native(cores["core_wave"]),
+            core_err=_native(cores["core_err"]).reshape(-1, len(model)).T.copy(),
             **{name: _native(table[name]) for name in table.names if name != "bin_id"},
         )
 

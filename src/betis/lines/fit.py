@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from betis import compute
 from betis.errors import InputError
 from betis.flags import Flag
 from betis.linelist import LineSet
-from betis.lines.groups import GroupClass, fit_groups, group_classes, problems
+from betis.lines.groups import GroupClass, fit_groups, free_flux, group_classes, problems
 from betis.lines.measure import LineValues, measure, n_free
 from betis.lines.solver import solve
 from betis.lines.start import start_params, start_velocity
@@ -31,6 +31,9 @@ _BLOCK = 2048
 _LEVEL = 3.0
 _SIDE = 3.0
 _SQRT_2PI = float(np.sqrt(2 * np.pi))
+_EFFECTIVE_WIDTH = float(2 * np.sqrt(np.pi))
+_SAME_LINE = 0.5
+"""Angstrom within which a masked line is this one."""
 
 _BY_LINE = (
     "flux", "flux_err", "velocity", "velocity_err", "sigma", "sigma_err", "sigma_obs",
@@ -64,7 +67,8 @@ def fit_lines(
     continuum
         The stellar continuum that was subtracted; equivalent widths are relative to it plus the
         local background, its mean within 3 sigma of the line. Without it they are relative to the
-        local background alone: for spectra that still have their continuum.
+        local background alone: for spectra that still have their continuum. The error of its depth
+        under a masked line is part of the error of the line's flux.
     progress
         Told how many spectra have just been fitted.
 
@@ -106,8 +110,9 @@ def fit_lines(
         part = gas if gas.n_spectrum <= _BLOCK else gas.take(block)
         level = None if continuum is None else continuum.model[block]
         velocity = start_velocity(line_set, on_axis, part, options)
+        depth_err = _depth_errors(line_set, on_axis, part, block, continuum)
         for kind in kinds:
-            values = _fit_class(kind, part, velocity, options)
+            values = _with_depth_errors(kind, _fit_class(kind, part, velocity, options), depth_err)
             _store(table, block, kind, values, _equivalent_width(kind, values, part, level))
         if progress:
             progress(part.n_spectrum)
@@ -122,6 +127,47 @@ def _fit_class(
     skip = (rows.weight > 0).sum(axis=1) <= n_free(rows)
     solution = solve(start_params(kind, velocity), rows, skip)
     return measure(kind, rows, scale, solution)
+
+
+def _depth_errors(
+    line_set: LineSet,
+    wave: F64,
+    gas: Spectra,
+    block: slice,
+    continuum: ContinuumFit | None,
+) -> Float[F64, "spectrum line"]:
+    """Return the error of the continuum's depth under each line; 0 where it was not masked.
+
+    A line that is tied to another has the other's, times the ratio.
+    """
+    error = np.zeros((gas.n_spectrum, wave.size))
+    if continuum is None:
+        return error
+    place = dict(zip(line_set.names, wave, strict=True))
+    for index, line in enumerate(line_set.lines):
+        name, ratio = free_flux(line_set, line.name)
+        near = np.abs(continuum.core_wave - place[name]) < _SAME_LINE
+        if near.any():
+            error[:, index] = abs(ratio) * continuum.core_err[block, near.argmax()]
+    return np.asarray(np.nan_to_num(error))
+
+
+def _with_depth_errors(
+    kind: GroupClass, values: LineValues, depth_err: Float[F64, "spectrum line"]
+) -> LineValues:
+    """Add what the continuum's error under a line does to its flux.
+
+    A depth ``d`` under a Gaussian changes its least-squares flux by ``2 sqrt(pi) sigma d``, the sum
+    of the profile over the sum of its square. The data under the line had no part in the
+    continuum fit, so the two errors are independent.
+    """
+    picked = depth_err[:, np.maximum(kind.line, 0)].swapaxes(0, 1).reshape(values.flux.shape)
+    added = _EFFECTIVE_WIDTH * values.sigma_obs * picked
+    return replace(
+        values,
+        flux_err=np.hypot(values.flux_err, added),
+        upper_limit=np.hypot(values.upper_limit, 3 * added),
+    )
 
 
 def _empty(n_spectrum: int, wave: F64, group: I32) -> dict[str, Any]:
