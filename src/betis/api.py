@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from betis import compute, pipeline, preparation, snr, stacking
+from betis.arrays import F64
 from betis.binning import quadtree as quadtree_binning
 from betis.config import FLAGS, merged, read_tables, validated
 from betis.continuum import fit as continuum_stage
@@ -45,7 +45,7 @@ __all__ = [
     "stack",
 ]
 
-Image = Float[NDArray[np.float64], "y x"]
+Image = Float[F64, "y x"]
 
 
 def read_cube(path: str | Path, instrument: str | None = None) -> Cube:

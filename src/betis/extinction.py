@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from betis.arrays import F64
 from betis.errors import ConfigError
 
 R_V_MILKY_WAY = 3.1
@@ -21,8 +21,8 @@ def law_names() -> tuple[str, ...]:
 
 
 def extinction_curve(
-    law: str, wave: Float[NDArray[np.float64], " wave"], r_v: float = R_V_MILKY_WAY
-) -> Float[NDArray[np.float64], " wave"]:
+    law: str, wave: Float[F64, " wave"], r_v: float = R_V_MILKY_WAY
+) -> Float[F64, " wave"]:
     """Return A(wave)/A(V) of an extinction law.
 
     Parameters

@@ -9,10 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from betis.arrays import F64
 from betis.errors import ConfigError, InputError
 from betis.wavelength import Medium, air_to_vacuum, rest_wave
 
@@ -80,7 +79,7 @@ class LineSet:
             f"the line {name!r} is not in the set {self.name!r}; it has {', '.join(self.names)}"
         )
 
-    def waves(self, medium: Medium, redshift: float) -> Float[NDArray[np.float64], " line"]:
+    def waves(self, medium: Medium, redshift: float) -> Float[F64, " line"]:
         """Return where the lines lie on an axis observed in ``medium`` and divided by 1+z."""
         return rest_wave([line.vacuum for line in self.lines], medium, redshift)
 

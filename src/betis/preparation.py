@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 
+from betis.arrays import B8, F64
 from betis.errors import ConfigError
 from betis.extinction import extinction_curve
 from betis.options import PrepareOptions
@@ -40,9 +40,7 @@ def prepare(cube: Cube, options: PrepareOptions) -> Cube:
     )
 
 
-def dereddening(
-    wave: Float[NDArray[np.float64], " wave"], options: PrepareOptions
-) -> Float[NDArray[np.float64], " wave"]:
+def dereddening(wave: Float[F64, " wave"], options: PrepareOptions) -> Float[F64, " wave"]:
     """Return what flux at observed wavelengths (Angstrom) is multiplied by: 10^(0.4 A(wave))."""
     if options.av == 0:
         return np.ones_like(wave)
@@ -51,8 +49,8 @@ def dereddening(
 
 
 def in_windows(
-    wave: Float[NDArray[np.float64], " wave"], windows: tuple[tuple[float, float], ...]
-) -> Bool[NDArray[np.bool_], " wave"]:
+    wave: Float[F64, " wave"], windows: tuple[tuple[float, float], ...]
+) -> Bool[B8, " wave"]:
     """Tell which wavelengths lie inside any of the windows ``(low, high)``."""
     inside = np.zeros(wave.shape, dtype=bool)
     for low, high in windows:

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.special import erf
 
+from betis.arrays import F64
 from betis.errors import InputError
 from betis.linelist import LineSet
 from betis.lsf import FWHM_PER_SIGMA
 from betis.options import SnrOptions
 from betis.products import Cube, SnrMap
 from betis.wavelength import C_KMS
-
-F64 = NDArray[np.float64]
 
 HALF_WINDOW = 40.0
 """Angstrom either side of the line that the matched filter looks at."""

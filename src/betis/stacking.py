@@ -7,11 +7,10 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from betis.arrays import F64, I32
 from betis.compute import Progress
 from betis.errors import InputError
 from betis.products import BinMap, Cube, Spectra, noise_growth
-
-F64 = NDArray[np.float64]
 
 MIN_GOOD_SHARE = 0.5
 """A bin's pixel with fewer good spaxels than this share is masked."""
@@ -59,7 +58,7 @@ def stack(cube: Cube, bins: BinMap, progress: Progress | None = None) -> Spectra
     return _spectra(cube, bins, flux, variance, good)
 
 
-def _adder(bin_id: Int[NDArray[np.int32], "y x"]) -> tuple[NDArray[np.int32], csr_array]:
+def _adder(bin_id: Int[I32, "y x"]) -> tuple[I32, csr_array]:
     """Return the bins of a tile, and the matrix ``[bin, spaxel]`` that sums their spaxels."""
     flat = bin_id.ravel()
     inside = np.flatnonzero(flat >= 0)

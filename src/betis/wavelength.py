@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from betis.arrays import F64
 from betis.errors import InputError
 
 Medium = Literal["air", "vacuum"]
@@ -37,12 +38,12 @@ _MEDIUM_OF_CTYPE: dict[str, Medium] = {"AWAV": "air", "WAVE": "vacuum"}
 class WaveAxis:
     """A wavelength axis: pixel centres and edges in Angstrom, and the medium if it is stated."""
 
-    wave: Float[NDArray[np.float64], " wave"]
-    edges: Float[NDArray[np.float64], " wave+1"]
+    wave: Float[F64, " wave"]
+    edges: Float[F64, " wave+1"]
     medium: Medium | None
 
 
-def refractive_index(vacuum_wave: ArrayLike) -> Float[NDArray[np.float64], " wave"]:
+def refractive_index(vacuum_wave: ArrayLike) -> Float[F64, " wave"]:
     """Return the refractive index of standard air (15 C, 1 atm) at a vacuum wavelength in Angstrom.
 
     References
@@ -53,13 +54,13 @@ def refractive_index(vacuum_wave: ArrayLike) -> Float[NDArray[np.float64], " wav
     return np.asarray(1 + 8.34254e-5 + 2.406147e-2 / (130 - s2) + 1.5998e-4 / (38.9 - s2))
 
 
-def vacuum_to_air(vacuum_wave: ArrayLike) -> Float[NDArray[np.float64], " wave"]:
+def vacuum_to_air(vacuum_wave: ArrayLike) -> Float[F64, " wave"]:
     """Return the air wavelength (Angstrom) of a vacuum wavelength (Angstrom)."""
     wave = np.asarray(vacuum_wave, dtype=float)
     return np.asarray(wave / refractive_index(wave))
 
 
-def air_to_vacuum(air_wave: ArrayLike) -> Float[NDArray[np.float64], " wave"]:
+def air_to_vacuum(air_wave: ArrayLike) -> Float[F64, " wave"]:
     """Return the vacuum wavelength (Angstrom) of an air wavelength (Angstrom).
 
     The inverse of `vacuum_to_air` to rounding: the fixed point converges by 1e-5 a step.
@@ -71,9 +72,7 @@ def air_to_vacuum(air_wave: ArrayLike) -> Float[NDArray[np.float64], " wave"]:
     return np.asarray(vacuum)
 
 
-def rest_wave(
-    vacuum_wave: ArrayLike, medium: Medium, redshift: float = 0.0
-) -> Float[NDArray[np.float64], " wave"]:
+def rest_wave(vacuum_wave: ArrayLike, medium: Medium, redshift: float = 0.0) -> Float[F64, " wave"]:
     """Return where a rest wavelength lies on an axis that was observed and divided by 1+z.
 
     An axis in air that is divided by ``1 + redshift`` is not quite the air axis of the rest
@@ -99,9 +98,7 @@ def rest_wave(
     return np.asarray(observed / (1 + redshift))
 
 
-def vacuum_rest_wave(
-    wave: ArrayLike, medium: Medium, redshift: float = 0.0
-) -> Float[NDArray[np.float64], " wave"]:
+def vacuum_rest_wave(wave: ArrayLike, medium: Medium, redshift: float = 0.0) -> Float[F64, " wave"]:
     """Return the vacuum rest wavelength (Angstrom) of a place on a divided axis.
 
     The inverse of `rest_wave`.
@@ -112,7 +109,7 @@ def vacuum_rest_wave(
     return np.asarray(observed / (1 + redshift))
 
 
-def pixel_edges(wave: ArrayLike) -> Float[NDArray[np.float64], " wave+1"]:
+def pixel_edges(wave: ArrayLike) -> Float[F64, " wave+1"]:
     """Return the edges of the pixels whose centres are ``wave``, halfway between centres.
 
     Exact for a linear axis. The outer edges mirror their inner neighbours.

@@ -134,13 +134,12 @@ def test_one_bin_is_drawn(small):
         target=10.0,
     )
     row = np.array([0])
-    fit = small.continuum
     alone = replace(
         small,
         bins=bins,
         spectra=small.spectra.take(row),
         lines=small.lines.take(row),
-        continuum=replace(fit, **{f.name: getattr(fit, f.name)[row] for f in fields(fit)}),
+        continuum=small.continuum.take(row),
     )
     assert isinstance(draw_bins(alone), Picture)
     assert isinstance(draw_snr_histogram(alone), Picture)
@@ -154,13 +153,12 @@ def test_no_bin_at_all_is_said(small):
     bins = replace(
         small.bins, bin_id=0 * small.bins.bin_id - 1, n_spaxel=none, snr=np.zeros(0), flags=none
     )
-    fit = small.continuum
     empty = replace(
         small,
         bins=bins,
         spectra=small.spectra.take(row),
         lines=small.lines.take(row),
-        continuum=replace(fit, **{f.name: getattr(fit, f.name)[row] for f in fields(fit)}),
+        continuum=small.continuum.take(row),
     )
     assert verdict(empty).startswith("No spaxel is in any bin.")
     assert draw_bins(empty) == "Bins: no spaxel is in any bin."

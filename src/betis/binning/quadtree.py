@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from betis.arrays import B8, F64
 from betis.binning.quality import bin_map, usable_spaxels
 from betis.options import BinningOptions
 from betis.products import BinMap, noise_growth
-
-F64 = NDArray[np.float64]
-Index = NDArray[np.intp]
 
 
 def quadtree(
@@ -80,7 +77,7 @@ def _meetings(index: Int[Index, "y x"]) -> tuple[Index, Index, Index]:
     return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(levels)
 
 
-def _join(piece: Index, done: NDArray[np.bool_], first: Index, second: Index) -> Index:
+def _join(piece: Index, done: B8, first: Index, second: Index) -> Index:
     """Return the pieces after those that meet, and are not bins yet, have joined."""
     free = ~done[first] & ~done[second]
     n_piece = int(piece.max()) + 1

@@ -2,19 +2,15 @@
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 
+from betis.arrays import B8, F64, I32
 from betis.errors import InputError
 from betis.flags import Flag
 from betis.options import BinningOptions
 from betis.products import BinMap, noise_growth
 
-F64 = NDArray[np.float64]
 
-
-def usable_spaxels(
-    signal: Float[F64, "y x"], noise: Float[F64, "y x"]
-) -> Bool[NDArray[np.bool_], "y x"]:
+def usable_spaxels(signal: Float[F64, "y x"], noise: Float[F64, "y x"]) -> Bool[B8, "y x"]:
     """Tell which spaxels have a finite signal and a positive, finite noise.
 
     Raises
@@ -37,7 +33,7 @@ def usable_spaxels(
 
 
 def bin_map(
-    bin_id: Int[NDArray[np.int32], "y x"],
+    bin_id: Int[I32, "y x"],
     signal: Float[F64, "y x"],
     noise: Float[F64, "y x"],
     options: BinningOptions,

@@ -2,16 +2,16 @@
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from betis.arrays import F64
 from betis.binning.quality import bin_map, usable_spaxels
 from betis.options import BinningOptions
 from betis.products import BinMap
 
 
 def spaxels(
-    signal: Float[NDArray[np.float64], "y x"],
-    noise: Float[NDArray[np.float64], "y x"],
+    signal: Float[F64, "y x"],
+    noise: Float[F64, "y x"],
     options: BinningOptions,
 ) -> BinMap:
     """Make each usable spaxel a bin; those below the target are flagged all the same.

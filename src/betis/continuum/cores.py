@@ -4,14 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 
+from betis.arrays import B8, F64
 from betis.products import Spectra
 from betis.wavelength import C_KMS
 
 __all__ = ["Cores", "contrasts"]
 
-F64 = NDArray[np.float64]
 
 _CORE = 150.0
 """Half-width of a core, km/s: where the flux of a line is."""
@@ -27,7 +26,7 @@ class Cores(NamedTuple):
 
 
 def contrasts(
-    spectra: Spectra, line_waves: Float[F64, " line"], usable: Bool[NDArray[np.bool_], " wave"]
+    spectra: Spectra, line_waves: Float[F64, " line"], usable: Bool[B8, " wave"]
 ) -> Cores:
     """Return what gives the depth of a model in each core relative to its surroundings.
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from betis import compute
+from betis.arrays import B8, F64, I32
 from betis.continuum.cores import contrasts
 from betis.continuum.kernel import depth_error_row, fit_row, scan_row
 from betis.continuum.populations import mean_populations
@@ -21,8 +22,6 @@ from betis.wavelength import C_KMS
 
 __all__ = ["fit_continuum", "no_continuum"]
 
-F64 = NDArray[np.float64]
-B8 = NDArray[np.bool_]
 
 _MIN_PIXELS = 50
 _BLOCK = 2048
@@ -360,7 +359,7 @@ def _sigma_error(
 
 def _flags(
     rows: _Rows, base: PreparedBase, finite: Bool[B8, " spectrum"], is_lit: Bool[B8, " spectrum"]
-) -> Int[NDArray[np.int32], " spectrum"]:
+) -> Int[I32, " spectrum"]:
     n_used = rows.used.sum(axis=1)
     tried = n_used >= _MIN_PIXELS
     lower, upper = np.asarray(base.grid.lower), np.asarray(base.grid.upper)

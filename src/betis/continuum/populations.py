@@ -4,11 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from betis.arrays import F64
 from betis.products import Templates
-
-F64 = NDArray[np.float64]
 
 
 class Means(NamedTuple):

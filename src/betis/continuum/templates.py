@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from scipy.interpolate import CubicSpline
 
+from betis.arrays import B8, F64, I32
 from betis.continuum.kernel import Grid
 from betis.errors import FitError, InputError
 from betis.lsf import FWHM_PER_SIGMA
 from betis.products import Spectra, Templates
 from betis.wavelength import C_KMS, air_to_vacuum, rest_wave
-
-F64 = NDArray[np.float64]
 
 _STEP_PER_SIGMA = 0.85
 """Grid step over the smallest width in the data; the test of the interpolation error fixes it."""
@@ -60,8 +59,8 @@ class PreparedBase:
     """
 
     grid: Grid
-    has_flux: Bool[NDArray[np.bool_], " wave"]
-    covered: Bool[NDArray[np.bool_], " wave"]
+    has_flux: Bool[B8, " wave"]
+    covered: Bool[B8, " wave"]
     normalisation: Float[F64, " template"]
     norm_wave: float
 
@@ -173,7 +172,7 @@ def _velocity_grid(
     spectra: Spectra,
     templates: Templates,
     template_wave: Float[F64, " sample"],
-    has_flux: Bool[NDArray[np.bool_], " wave"],
+    has_flux: Bool[B8, " wave"],
     bounds: Range,
 ) -> Float[F64, " grid"]:
     """Return the log wavelengths of the grid: the common range, padded as far as bounds reach."""
@@ -189,7 +188,7 @@ def _grid_step(
     spectra: Spectra,
     templates: Templates,
     template_wave: Float[F64, " sample"],
-    has_flux: Bool[NDArray[np.bool_], " wave"],
+    has_flux: Bool[B8, " wave"],
 ) -> float:
     """Return the step in log wavelength: the smallest width to which anything is resolved."""
     wave = spectra.wave[has_flux]
@@ -290,7 +289,7 @@ def _reduce(
 
 def _interpolation(
     log_wave: Float[F64, " grid"], pixels: Float[F64, " wave"]
-) -> tuple[NDArray[np.int32], Float[F64, "4 wave"]]:
+) -> tuple[I32, Float[F64, "4 wave"]]:
     """Return the first of the four spline coefficients of each pixel, and their shares."""
     place = (np.log(pixels) - log_wave[0]) / (log_wave[1] - log_wave[0])
     place = np.clip(place, 1.0, log_wave.size - 3.0)

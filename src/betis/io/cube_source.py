@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from betis.arrays import B8, F64
 from betis.errors import InputError
 from betis.products import CubeBlock
 
@@ -25,7 +25,7 @@ class Extension:
     shape: tuple[int, int, int]
     dtype: str
 
-    def read(self, rows: slice, waves: slice) -> NDArray[np.float64]:
+    def read(self, rows: slice, waves: slice) -> F64:
         """Return ``[wave, y, x]`` of some image rows and wavelength pixels.
 
         Read plane by plane with seeks rather than mapped, so that pages of a file larger than
@@ -75,9 +75,9 @@ class VarianceFileSource:
 class ArraySource:
     """A cube in memory: flux, variance and mask ``[wave, y, x]``."""
 
-    flux: Float[NDArray[np.float64], "wave y x"]
-    variance: Float[NDArray[np.float64], "wave y x"]
-    mask: NDArray[np.bool_] | None = None
+    flux: Float[F64, "wave y x"]
+    variance: Float[F64, "wave y x"]
+    mask: B8 | None = None
 
     def read(self, rows: slice, waves: slice) -> CubeBlock:
         """Return a block; see `betis.products.CubeSource`."""
@@ -86,9 +86,7 @@ class ArraySource:
         return clean_block(flux, np.array(self.variance[waves, rows], dtype=float), bad)
 
 
-def clean_block(
-    flux: NDArray[np.float64], variance: NDArray[np.float64], bad: NDArray[np.bool_]
-) -> CubeBlock:
+def clean_block(flux: F64, variance: F64, bad: B8) -> CubeBlock:
     """Mask what is not finite or has no positive variance, and put zeros there (in place)."""
     with np.errstate(invalid="ignore"):
         mask = bad | ~np.isfinite(flux) | ~np.isfinite(variance) | ~(variance > 0)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from betis.arrays import F64
 from betis.flags import header_cards
 from betis.io.fits import image_hdu, open_fits, table_hdu, write_fits
 from betis.products import BinMap, ContinuumFit, LineFit, Sky, SnrMap, Spectra
@@ -253,7 +254,7 @@ def read_key(path: Path) -> str:
         return str(hdus[0].header.get("BETISKEY", ""))
 
 
-def _image(hdus: Any, name: str) -> NDArray[np.float64]:
+def _image(hdus: Any, name: str) -> F64:
     return np.array(hdus[name].data, dtype=float)
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from betis.arrays import F64
 from betis.errors import InputError
 from betis.products import Templates
 from betis.wavelength import C_KMS, Medium, read_axis
@@ -53,7 +54,7 @@ _IN_COMMENT = (
     re.compile(r"Age \(Gyr\):\s*(?P<gyr>[\d.]+).*?\[M/H\]:\s*(?P<mh>[-+\d.]+)", re.DOTALL),
 )
 
-_Vector = Float[NDArray[np.float64], " wave"]
+_Vector = Float[F64, " wave"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -457,7 +458,7 @@ def _check_axis(where: str, wave: _Vector) -> None:
         )
 
 
-def _check_finite(where: str, what: str, values: NDArray[np.float64]) -> None:
+def _check_finite(where: str, what: str, values: F64) -> None:
     n_bad = int(np.count_nonzero(~np.isfinite(values)))
     if n_bad:
         raise InputError(
@@ -473,7 +474,7 @@ def _check_shape(where: str, what: str, values: NDArray[Any], expected: tuple[in
         )
 
 
-def _check_sign(where: str, what: str, values: NDArray[np.float64], sign: str) -> None:
+def _check_sign(where: str, what: str, values: F64, sign: str) -> None:
     good = values >= 0 if sign == ">=" else values > 0
     if not np.all(good):  # NaN is not good either
         raise InputError(f"{what} of {where} must be {sign} 0, but one is {values[~good].flat[0]}")

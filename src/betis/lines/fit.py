@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from betis import compute
+from betis.arrays import B8, F64, I32
 from betis.errors import InputError
 from betis.flags import Flag
 from betis.linelist import LineSet
@@ -22,9 +23,6 @@ from betis.products import ContinuumFit, LineFit, Spectra
 
 __all__ = ["fit_lines"]
 
-F64 = NDArray[np.float64]
-B8 = NDArray[np.bool_]
-I32 = NDArray[np.int32]
 
 _BLOCK = 2048
 """Spectra prepared at once: bounds the memory."""

@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from betis.arrays import B8, F64, I32, Index
 from betis.errors import FitError
 from betis.linelist import LineSet
 from betis.lines.model import Problem
@@ -19,9 +20,6 @@ from betis.wavelength import C_KMS
 
 __all__ = ["GroupClass", "fit_groups", "free_flux", "group_classes", "lsf_sigma", "problems"]
 
-F64 = NDArray[np.float64]
-B8 = NDArray[np.bool_]
-Index = NDArray[np.intp]
 
 _SIZES = (1, 2, 3)
 _PIXEL_STEP, _PIXEL_SLACK = 8, 2
@@ -86,9 +84,7 @@ class GroupClass:
         return self.n_flux + 2 * self.n_kin + 2
 
 
-def fit_groups(
-    line_set: LineSet, wave_of_lines: ArrayLike, window: float
-) -> Int[NDArray[np.int32], " line"]:
+def fit_groups(line_set: LineSet, wave_of_lines: ArrayLike, window: float) -> Int[I32, " line"]:
     """Return the group of each line: those whose windows overlap or whose fluxes are tied.
 
     Parameters

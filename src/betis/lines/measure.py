@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import NDArray
 
 from betis import compute
+from betis.arrays import B8, F64, I32
 from betis.flags import Flag
 from betis.lines.groups import GroupClass
 from betis.lines.model import Problem, columns, line_terms, model_of
@@ -19,9 +20,6 @@ from betis.wavelength import C_KMS
 
 __all__ = ["LineValues", "measure", "n_free"]
 
-F64 = NDArray[np.float64]
-B8 = NDArray[np.bool_]
-I32 = NDArray[np.int32]
 
 _CORE, _SUM = 2.0, 3.0
 _MOST_CHI2 = 3.0

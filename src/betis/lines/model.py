@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.polynomial import Chebyshev, Polynomial
-from numpy.typing import NDArray
 from scipy.special import erf, erfcx
 
+from betis.arrays import F64
 from betis.errors import InputError
 from betis.options import LineOptions
 from betis.products import LineFit, Spectra
@@ -39,7 +39,6 @@ __all__ = [
 ]
 
 Scalar = Float[Array, ""]
-F64 = NDArray[np.float64]
 Some = Any
 """An array of JAX inside kernels, of numpy outside."""
 

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from numpy.typing import NDArray
 
 from betis import compute
+from betis.arrays import B8, F64
 from betis.lines.model import LineTerms, Problem, columns, line_terms, model_of, split_params, total
 
 __all__ = ["STEPS", "Solution", "lm_step", "quadratic", "solve"]
@@ -32,7 +32,6 @@ _CHI2_STOP, _RELATIVE_STOP = 1e-6, 1e-10
 _SMALLEST_PIVOT = 1e-10
 
 Scalar = Float[Array, ""]
-F64 = NDArray[np.float64]
 Some = Any
 
 
@@ -256,7 +255,7 @@ def _next_damping(damping: Scalar, gain: Scalar, promised: Scalar) -> Scalar:
     return jnp.where(gain > 0, jnp.where(gain > 0.1 * promised, eased, damping * 3), tightened)
 
 
-def solve(params: Float[F64, "row param"], rows: Problem, skip: NDArray[np.bool_]) -> Solution:
+def solve(params: Float[F64, "row param"], rows: Problem, skip: B8) -> Solution:
     """Fit every row.
 
     Parameters

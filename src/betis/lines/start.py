@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from betis.arrays import B8, F64
 from betis.linelist import LineSet
 from betis.lines.groups import GroupClass, lsf_sigma, typical
 from betis.options import LineOptions
@@ -19,8 +19,6 @@ from betis.wavelength import C_KMS
 
 __all__ = ["start_params", "start_velocity"]
 
-F64 = NDArray[np.float64]
-B8 = NDArray[np.bool_]
 
 _STEP = 25.0
 _BROADER = 1.2

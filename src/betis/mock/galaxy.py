@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
+from betis.arrays import B8, F64
 from betis.errors import ConfigError
 from betis.extinction import extinction_curve
 from betis.linelist import LineSet, load_line_set
@@ -14,7 +15,6 @@ from betis.mock.gas import Regions, diffuse_ratios, draw_regions, paint_regions,
 from betis.mock.options import MockOptions
 from betis.mock.stars import CONTINUUM_WINDOWS, Components, make_components
 from betis.mock.truth import Truth
-from betis.products import B8, F64
 
 DUST_LAW = "CCM89"
 

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import erf
 
+from betis.arrays import F64
 from betis.linelist import LineSet
-from betis.products import F64
 
 LUMINOSITY_INDEX = -1.9
 LUMINOSITY_RANGE = (8e3, 8e5)

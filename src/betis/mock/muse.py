@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from betis.arrays import F64
 from betis.errors import InputError
 from betis.mock.galaxy import Galaxy
 from betis.mock.noise import draw_noise, variance
 from betis.mock.options import MockOptions
 from betis.mock.spectra import Renderer, make_renderer
 from betis.mock.truth import write_truth
-from betis.products import F64
 
 if TYPE_CHECKING:
     from astropy.io import fits

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from betis.arrays import F64
 from betis.lsf import FWHM_PER_SIGMA, muse_fwhm
 from betis.mock.galaxy import Galaxy
-from betis.products import F64
 
 _SKY = 40.0
 """Continuum of a dark sky, 1e-20 erg/s/cm²/Angstrom per spaxel: 21.5 mag/arcsec²."""

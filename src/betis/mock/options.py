@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from betis.arrays import F64
 from betis.errors import ConfigError
 
 
@@ -61,13 +61,13 @@ class MockOptions:
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
 
     @property
-    def edges(self) -> Float[NDArray[np.float64], " wave+1"]:
+    def edges(self) -> Float[F64, " wave+1"]:
         """Edges of the wavelength pixels: Angstrom, observed, air."""
         n_wave = int((self.wave_max - self.wave_min) / self.wave_step + 1e-6) + 1
         return np.asarray(self.wave_min + self.wave_step * (np.arange(n_wave + 1) - 0.5))
 
     @property
-    def wave(self) -> Float[NDArray[np.float64], " wave"]:
+    def wave(self) -> Float[F64, " wave"]:
         """Centres of the wavelength pixels: Angstrom, observed, air."""
         return np.asarray(self.wave_min + self.wave_step * np.arange(self.edges.size - 1))
 

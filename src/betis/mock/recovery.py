@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from betis.arrays import B8, F64, I32
 from betis.errors import InputError
 from betis.flags import Flag
 from betis.mock.truth import Truth
-from betis.products import B8, F64, I32, ContinuumFit, LineFit
+from betis.products import ContinuumFit, LineFit
 
 LINES = ("Ha6563", "Hb4861", "OIII5007", "NII6583", "SII6716", "SII6731")
 MIN_SNR = 10.0

@@ -16,12 +16,12 @@ from scipy import fft, sparse
 from scipy.interpolate import CubicSpline
 from scipy.special import erf
 
+from betis.arrays import F64
 from betis.errors import ConfigError
 from betis.extinction import extinction_curve
 from betis.lsf import FWHM_PER_SIGMA, muse_fwhm, quadrature_difference
 from betis.mock.galaxy import DUST_LAW, Galaxy
 from betis.mock.stars import Components
-from betis.products import F64
 from betis.wavelength import C_KMS, air_to_vacuum, vacuum_to_air
 
 _STEP = 20.0

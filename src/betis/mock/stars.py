@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from betis.arrays import B8, F64
 from betis.io.templates import load_templates
-from betis.products import B8, F64, Templates
+from betis.products import Templates
 
 CONTINUUM_WINDOWS = ((6480.0, 6530.0), (6600.0, 6650.0))
 """Rest wavelengths (vacuum, Angstrom) beside H alpha where the continuum level is taken."""

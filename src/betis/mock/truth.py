@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from betis.arrays import F64
 from betis.errors import InputError
-from betis.products import F64
 
 if TYPE_CHECKING:
     from astropy.io import fits

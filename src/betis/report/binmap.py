@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
+from betis.arrays import F64, I32
 from betis.report.canvas import (
     BLUE,
     GREY,
@@ -132,7 +133,7 @@ def draw_bin_sizes(content: ReportContent) -> Panel:
     return Picture(to_png(figure), "Histogram of bin sizes", caption)
 
 
-def touching_bins(bin_id: Int[NDArray[np.int32], "y x"]) -> Pairs:
+def touching_bins(bin_id: Int[I32, "y x"]) -> Pairs:
     """Return the pairs of bins that share an edge or a corner, each once, the smaller first."""
     shifted = [
         (bin_id[:, 1:], bin_id[:, :-1]),
@@ -166,7 +167,7 @@ def _neighbours(pairs: Pairs, n_bin: int) -> Sequence[NDArray[np.intp]]:
     return np.split(ordered[:, 1], np.searchsorted(ordered[:, 0], np.arange(1, n_bin)))
 
 
-def _outline(axes: object, bin_id: Int[NDArray[np.int32], "y x"]) -> None:
+def _outline(axes: object, bin_id: Int[I32, "y x"]) -> None:
     from matplotlib.axes import Axes
     from matplotlib.collections import LineCollection
 
@@ -179,9 +180,7 @@ def _outline(axes: object, bin_id: Int[NDArray[np.int32], "y x"]) -> None:
         axes.add_collection(lines, autolim=False)
 
 
-def _draw_snr(
-    content: ReportContent, values: Float[NDArray[np.float64], "y x"], title: str, caption: str
-) -> Panel:
+def _draw_snr(content: ReportContent, values: Float[F64, "y x"], title: str, caption: str) -> Panel:
     from matplotlib.colors import Normalize
 
     target = content.bins.target

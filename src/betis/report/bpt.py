@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 
+from betis.arrays import B8, F64
 from betis.report.canvas import (
     GREY,
     INK,
@@ -20,7 +20,7 @@ from betis.report.canvas import (
     set_plain_ticks,
     to_png,
 )
-from betis.report.content import F64, ReportContent
+from betis.report.content import ReportContent
 from betis.report.linemaps import log_range
 from betis.report.page import Panel, Picture
 from betis.report.summary import Measured, measure
@@ -97,7 +97,7 @@ def draw_diagram(content: ReportContent, diagram: Diagram) -> Panel:
 
 
 def log_ratio(
-    over: Measured, under: Measured, kept: Bool[NDArray[np.bool_], " bin"]
+    over: Measured, under: Measured, kept: Bool[B8, " bin"]
 ) -> tuple[Float[F64, " point"], Float[F64, " point"]]:
     """Return the log10 of a flux ratio and its error, errors taken as independent."""
     value = np.log10(over.flux[kept] / under.flux[kept])

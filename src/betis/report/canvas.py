@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from betis.arrays import F64
 
 if TYPE_CHECKING:
     from matplotlib.colorbar import Colorbar
@@ -80,7 +82,7 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def finite(values: ArrayLike) -> Float[NDArray[np.float64], " value"]:
+def finite(values: ArrayLike) -> Float[F64, " value"]:
     """Return the finite values, flat."""
     flat = np.asarray(values, dtype=float).ravel()
     return np.asarray(flat[np.isfinite(flat)])

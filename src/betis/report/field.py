@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 
+from betis.arrays import B8, F64
 from betis.io.wcs import celestial_wcs
 from betis.products import Sky
 from betis.report.canvas import FAINT, INK, finite, new_figure, plain, set_plain_ticks, to_png
@@ -54,10 +54,10 @@ class FieldImage:
 
     title: str
     unit: str
-    values: Float[NDArray[np.float64], "y x"]
+    values: Float[F64, "y x"]
     norm: Normalize
     color_map: str
-    faint: Bool[NDArray[np.bool_], "y x"] | None = None
+    faint: Bool[B8, "y x"] | None = None
     extend: str = "both"
     mark: float | None = None
     caption: str = ""
@@ -109,7 +109,7 @@ def field_wcs(sky: Sky) -> Any:
         return wcs if wcs is not None and wcs.has_celestial and wcs.naxis == 2 else None
 
 
-def shade(axes: Axes, where: Bool[NDArray[np.bool_], "y x"]) -> None:
+def shade(axes: Axes, where: Bool[B8, "y x"]) -> None:
     """Paint spaxels grey."""
     from matplotlib.colors import ListedColormap
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 
+from betis.arrays import B8, F64
 from betis.report.canvas import finite, robust_range
-from betis.report.content import F64, ReportContent
+from betis.report.content import ReportContent
 from betis.report.field import FieldImage, draw_image
 from betis.report.page import Panel
 from betis.report.summary import Measured, flux_unit
@@ -107,7 +107,7 @@ def _velocity_image(
     values: Float[F64, "y x"],
     center: float,
     half: float,
-    faint: Bool[NDArray[np.bool_], "y x"] | None = None,
+    faint: Bool[B8, "y x"] | None = None,
 ) -> FieldImage:
     from matplotlib.colors import Normalize
 
@@ -168,6 +168,6 @@ def _draw_detected(
 
 def _painted(
     content: ReportContent, line: Measured, values: Float[F64, " bin"]
-) -> tuple[Float[F64, "y x"], Bool[NDArray[np.bool_], "y x"]]:
+) -> tuple[Float[F64, "y x"], Bool[B8, "y x"]]:
     paint = content.bins.paint
     return paint(values), paint(~line.detected, blank=False)

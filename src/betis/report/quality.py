@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from betis.arrays import F64
 from betis.report.canvas import BLUE, GREEN, INK, finite, new_figure, robust_range, to_png
-from betis.report.content import F64, ReportContent
+from betis.report.content import ReportContent
 from betis.report.page import Panel, Picture
 from betis.report.summary import continuum_chi2, number, reduced
 

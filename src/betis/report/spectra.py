@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
+from betis.arrays import B8, F64
 from betis.flags import describe
 from betis.report.canvas import BLUE, FAINT, GREY, INK, ORANGE, RED, new_figure, plain, to_png
-from betis.report.content import F64, ReportContent
+from betis.report.content import ReportContent
 from betis.report.page import Panel, Picture
 from betis.report.summary import continuum_chi2, density_unit, detected, fixed, measure, number
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-B8 = NDArray[np.bool_]
 
 ZOOMS = (("Hβ and [O III]", 4820.0, 5050.0), ("Hα to [S II]", 6500.0, 6780.0))
 """Title and range (Angstrom, rest frame) of the close-ups."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 
+from betis.arrays import B8, F64, I32
 from betis.flags import MEANING, Flag
 from betis.report.canvas import finite
-from betis.report.content import F64, ReportContent
+from betis.report.content import ReportContent
 
 DETECTION = 3.0
 """S/N from which the report calls a line detected."""
@@ -45,7 +45,7 @@ class Measured:
     sigma: Float[F64, " bin"]
 
     @property
-    def detected(self) -> Bool[NDArray[np.bool_], " bin"]:
+    def detected(self) -> Bool[B8, " bin"]:
         """True where the S/N is at least `DETECTION`."""
         return np.nan_to_num(self.snr, nan=0.0) >= DETECTION
 
@@ -92,7 +92,7 @@ def shown_lines(content: ReportContent) -> list[Measured]:
     return [line for line in others[:_MAX_OTHER] if line.detected.any()] or main
 
 
-def detected(content: ReportContent) -> Bool[NDArray[np.bool_], "bin line"]:
+def detected(content: ReportContent) -> Bool[B8, "bin line"]:
     """Return where the S/N is at least `DETECTION`, of either sign for absorption lines."""
     absorbed = {line.name for line in content.line_set.lines if line.absorption}
     either = np.array([name in absorbed for name in content.lines.names], dtype=bool)
@@ -100,7 +100,7 @@ def detected(content: ReportContent) -> Bool[NDArray[np.bool_], "bin line"]:
     return np.asarray(np.where(either, np.abs(snr), snr) >= DETECTION)
 
 
-def reached(content: ReportContent) -> Bool[NDArray[np.bool_], " bin"]:
+def reached(content: ReportContent) -> Bool[B8, " bin"]:
     """Return True for the bins that reach the target S/N."""
     return np.asarray((content.bins.flags & (Flag.LOW_SNR | Flag.NO_DATA)) == 0)
 
@@ -160,7 +160,7 @@ def undetected_sentence(content: ReportContent) -> str:
     return " ".join(lists)
 
 
-def flag_table(flags: Int[NDArray[np.int32], " ..."], what: str) -> list[tuple[str, ...]]:
+def flag_table(flags: Int[I32, " ..."], what: str) -> list[tuple[str, ...]]:
     """Return a table of the flags that are set: name, count, share, meaning; the header first."""
     counts = [(flag, int(np.count_nonzero(flags & flag))) for flag in Flag]
     rows = [
@@ -194,7 +194,7 @@ def reduced(chi2: Float[F64, " ..."], dof: Float[F64, " ..."]) -> Float[F64, " .
     return np.asarray(np.divide(chi2, dof, out=empty, where=np.asarray(dof) > 0))
 
 
-def median(values: NDArray[np.float64]) -> float:
+def median(values: F64) -> float:
     """Return the median of the finite values; NaN for none."""
     good = finite(values)
     return float(np.median(good)) if good.size else float("nan")
@@ -266,7 +266,7 @@ def _plain_power(text: str) -> str:
     return f"{mantissa}×10{str(int(exponent)).translate(_SUPERSCRIPT)}" if exponent else text
 
 
-def _total(values: NDArray[np.float64]) -> float:
+def _total(values: F64) -> float:
     return float(finite(values).sum())
 
 

@@ -1,0 +1,96 @@
+"""Maps of signal and noise, and the bins made from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike, NDArray
+
+from betis.arrays import F64, I32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SnrMap:
+    """Signal and noise of one line (or the continuum) at each spaxel; NaN outside the field.
+
+    ``signal`` is additive (a flux, in the cube's scale): the signal of a bin is the sum over its
+    spaxels. ``velocity`` (km/s) is where the line was measured, ``sigma`` (km/s) the width assumed,
+    ``continuum`` the flux density under the line.
+    """
+
+    signal: Float[F64, "y x"]
+    noise: Float[F64, "y x"]
+    line: str
+    method: str
+    velocity: Float[F64, "y x"] | None = None
+    continuum: Float[F64, "y x"] | None = None
+    sigma: float = 0.0
+
+    @property
+    def snr(self) -> Float[F64, "y x"]:
+        """``signal / noise``."""
+        return np.divide(
+            self.signal,
+            self.noise,
+            out=np.full_like(self.signal, np.nan),
+            where=np.isfinite(self.noise) & (self.noise > 0),
+        )
+
+
+def noise_growth(n_spaxel: ArrayLike, correlation: float) -> F64:
+    """Return by how much correlated noise exceeds the quadratic sum: ``1 + alpha log10(n)``.
+
+    References
+    ----------
+    Garcia-Benito et al. 2015, A&A 576 A135, eq. 1 (with beta = 1).
+    """
+    return np.asarray(1.0 + correlation * np.log10(np.maximum(n_spaxel, 1)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BinMap:
+    """Which bin each spaxel is in, and what each bin reaches.
+
+    Attributes
+    ----------
+    bin_id : int32 [y, x]
+        0 ... n_bin - 1; -1 for spaxels in no bin.
+    n_spaxel, snr, flags : [bin]
+        ``snr`` is that of the bin's own spaxels, noise correlation included; flags 0 means that
+        the target is reached.
+    target
+        The S/N asked for; NaN where the bins were given.
+    correlation
+        alpha of the noise correlation law ``1 + alpha log10(n_spaxel)``.
+    """
+
+    bin_id: Int[I32, "y x"]
+    n_spaxel: Int[I32, " bin"]
+    snr: Float[F64, " bin"]
+    flags: Int[I32, " bin"]
+    target: float = float("nan")
+    correlation: float = 0.0
+
+    @property
+    def n_bin(self) -> int:
+        """How many bins there are."""
+        return int(self.n_spaxel.size)
+
+    @property
+    def centers(self) -> tuple[Float[F64, " bin"], Float[F64, " bin"]]:
+        """Mean y and x of the spaxels of each bin, pixels from 0."""
+        y, x = np.nonzero(self.bin_id >= 0)
+        row = self.bin_id[y, x]
+        return (
+            np.bincount(row, y, self.n_bin) / self.n_spaxel,
+            np.bincount(row, x, self.n_bin) / self.n_spaxel,
+        )
+
+    def paint(self, values: NDArray[Any], blank: float = np.nan) -> NDArray[Any]:
+        """Return a ``(..., y, x)`` map of values ``[bin, ...]``; ``blank`` outside every bin."""
+        moved = np.moveaxis(np.asarray(values), 0, -1)
+        empty = np.full((*moved.shape[:-1], 1), blank, dtype=np.result_type(moved, type(blank)))
+        return np.asarray(np.concatenate([moved, empty], axis=-1)[..., self.bin_id])

@@ -1,0 +1,124 @@
+"""A datacube that is read when it is asked for, and its place on the sky."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from betis.arrays import B8, F64
+from betis.wavelength import Medium
+
+
+class CubeBlock(NamedTuple):
+    """A part of a cube in memory; each ``[wave, y, x]``; bad voxels have flux 0, variance 0."""
+
+    flux: Float[F64, "wave y x"]
+    variance: Float[F64, "wave y x"]
+    mask: Bool[B8, "wave y x"]
+
+
+class CubeSource(Protocol):
+    """Whatever can give a part of a cube: a file, or arrays in memory."""
+
+    def read(self, rows: slice, waves: slice) -> CubeBlock:
+        """Return the block of these image rows (y) and wavelength pixels, in the cube's scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sky:
+    """Where the pixels of a map lie on the sky, and the unit of flux they are measured in.
+
+    Attributes
+    ----------
+    shape
+        ``(y, x)``.
+    wcs
+        Celestial WCS cards of FITS axes 1 and 2; empty where the cube has none.
+    flux_scale
+        What 1 in the file means, erg/s/cm²(/Å): 1e-20 for MUSE. 0 where unknown.
+    """
+
+    shape: tuple[int, int]
+    wcs: Mapping[str, Any] = field(default_factory=dict)
+    flux_scale: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cube:
+    """A datacube whose voxels are read when they are asked for.
+
+    Attributes
+    ----------
+    source
+        Gives blocks of voxels.
+    wave, edges : Angstrom
+        Pixel centres and edges; rest frame once ``redshift`` is not 0.
+    medium
+        "air" or "vacuum", of the wavelengths as observed.
+    lsf : Angstrom
+        FWHM of the line-spread function at each pixel, in the frame of ``wave``.
+    sky
+        Shape of the field, celestial WCS, flux scale.
+    instrument, path
+        Where it came from.
+    redshift
+        What the axis has been divided by, minus one.
+    factor
+        What each wavelength pixel's flux is multiplied by when it is read (dereddening, 1+z).
+    sky_window
+        True at pixels in windows of strong telluric absorption or sky emission: kept for lines,
+        left out of the continuum fit.
+    """
+
+    source: CubeSource
+    wave: Float[F64, " wave"]
+    edges: Float[F64, " wave+1"]
+    medium: Medium
+    lsf: Float[F64, " wave"]
+    sky: Sky
+    instrument: str = "unknown"
+    path: str = ""
+    redshift: float = 0.0
+    factor: Float[F64, " wave"] | None = None
+    sky_window: Bool[B8, " wave"] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(wave, y, x)``."""
+        return (self.wave.size, *self.sky.shape)
+
+    def read(self, rows: slice = slice(None), waves: slice = slice(None)) -> CubeBlock:
+        """Return a block of the cube, ``factor`` applied; all of it by default."""
+        block = self.source.read(rows, waves)
+        if self.factor is None:
+            return block
+        factor = self.factor[waves, None, None]
+        return CubeBlock(block.flux * factor, block.variance * factor**2, block.mask)
+
+    def tiles(self, n_wave: int, max_voxel: int = 4_000_000) -> Iterator[slice]:
+        """Yield image rows, as many at a time as ``n_wave`` pixels deep make ``max_voxel``."""
+        n_y, n_x = self.sky.shape
+        height = max(1, max_voxel // max(1, n_wave * n_x))
+        for start in range(0, n_y, height):
+            yield slice(start, min(start + height, n_y))
+
+    @property
+    def flux(self) -> Float[F64, "wave y x"]:
+        """All of the flux density, in memory; NaN where bad."""
+        block = self.read()
+        return np.where(block.mask, np.nan, block.flux)
+
+    @property
+    def error(self) -> Float[F64, "wave y x"]:
+        """All of the 1-sigma errors, in memory; NaN where bad."""
+        block = self.read()
+        return np.where(block.mask, np.nan, np.sqrt(block.variance))
+
+    @property
+    def mask(self) -> Bool[B8, "wave y x"]:
+        """All of the mask, in memory; True where bad."""
+        return self.read().mask

@@ -1,0 +1,139 @@
+"""Stacks of spectra on one axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike, NDArray
+
+from betis.arrays import B8, F64, I32
+from betis.errors import InputError
+from betis.products.cube import Sky
+from betis.products.fits import ContinuumFit
+from betis.wavelength import Medium, pixel_edges
+
+
+@dataclass(frozen=True, eq=False)
+class Spectra:
+    """A stack of spectra on one wavelength axis: bins, spaxels or anything else, a row each.
+
+    Parameters
+    ----------
+    wave : Angstrom [wave]
+        Rest frame, strictly increasing; may have gaps and change its step.
+    flux, error : [spectrum, wave]
+        Flux density and its 1-sigma error. A 1-D spectrum becomes one row.
+    mask : bool [spectrum, wave]
+        True where bad. Non-finite flux and non-positive or non-finite error are added to it, and
+        get flux 0 and error infinity.
+    medium
+        "air" or "vacuum", of the wavelengths as observed.
+    lsf : Angstrom
+        FWHM of the line-spread function, a number or ``[wave]``; None means infinitely sharp.
+    edges : Angstrom [wave+1]
+        Pixel edges; halfway between the centres where not given.
+    redshift
+        What the axis has been divided by, minus one.
+    sky_window : bool [wave]
+        True at pixels that the continuum fit leaves out.
+    n_spaxel : [spectrum]
+        Spaxels that were summed.
+    sky
+        Shape of the field, WCS and flux scale, where there is a field.
+
+    Raises
+    ------
+    InputError
+        Where shapes disagree or the wavelengths are not increasing.
+    """
+
+    wave: Float[F64, " wave"]
+    flux: Float[F64, "spectrum wave"]
+    error: Float[F64, "spectrum wave"]
+    mask: Bool[B8, "spectrum wave"] = None  # type: ignore[assignment]  # filled below
+    medium: Medium = "air"
+    lsf: Float[F64, " wave"] = None  # type: ignore[assignment]  # filled below
+    edges: Float[F64, " wave+1"] = None  # type: ignore[assignment]  # filled below
+    redshift: float = 0.0
+    sky_window: Bool[B8, " wave"] = None  # type: ignore[assignment]  # filled below
+    n_spaxel: Int[I32, " spectrum"] = None  # type: ignore[assignment]  # filled below
+    sky: Sky | None = None
+
+    def __post_init__(self) -> None:
+        """Bring every array to its shape and type, and bad pixels to one form."""
+        wave = np.asarray(self.wave, dtype=float)
+        halfway = pixel_edges(wave)
+        flux, error = _rows(self.flux, wave, "flux"), _rows(self.error, wave, "error")
+        given = np.zeros(flux.shape, bool) if self.mask is None else _rows(self.mask, wave, "mask")
+        if not flux.shape == error.shape == given.shape:
+            raise InputError(
+                f"flux, error and mask have shapes {flux.shape}, {error.shape} and {given.shape}, "
+                "where they must be the same"
+            )
+        if self.medium not in ("air", "vacuum"):
+            raise InputError(f"the medium is {self.medium!r}, where it must be 'air' or 'vacuum'")
+        mask = given.astype(bool) | ~np.isfinite(flux) | ~np.isfinite(error) | (error <= 0)
+        lsf = np.full(wave.size, self.lsf or 0.0) if np.ndim(self.lsf) == 0 else self.lsf
+        values = {
+            "wave": wave,
+            "edges": _sized(self.edges, halfway, "edges"),
+            "flux": np.where(mask, 0.0, flux),
+            "error": np.where(mask, np.inf, error),
+            "mask": mask,
+            "lsf": _sized(lsf, wave, "lsf"),
+            "sky_window": _sized(self.sky_window, np.zeros(wave.size, bool), "sky_window"),
+            "n_spaxel": _sized(self.n_spaxel, np.ones(len(flux), np.int32), "n_spaxel"),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def n_spectrum(self) -> int:
+        """How many rows there are."""
+        return int(self.flux.shape[0])
+
+    def subtract(self, continuum: ContinuumFit | ArrayLike) -> Spectra:
+        """Return the nebular spectra: these minus a continuum ``[spectrum, wave]``.
+
+        Rows whose continuum is not finite are masked as a whole.
+        """
+        model = continuum.model if isinstance(continuum, ContinuumFit) else np.asarray(continuum)
+        if np.shape(model) != self.flux.shape:
+            raise InputError(
+                f"the continuum has shape {np.shape(model)}, where these spectra have "
+                f"{self.flux.shape}; fit the continuum of these spectra"
+            )
+        return replace(self, flux=self.flux - model)
+
+    def take(self, rows: slice | NDArray[Any]) -> Spectra:
+        """Return some of the rows."""
+        return replace(
+            self,
+            flux=self.flux[rows],
+            error=self.error[rows],
+            mask=self.mask[rows],
+            n_spaxel=self.n_spaxel[rows],
+        )
+
+
+def _sized(values: ArrayLike | None, default: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return the values in the type and the shape of their default, or that where they are None."""
+    if values is not None and np.shape(values) != default.shape:
+        raise InputError(
+            f"{name} has shape {np.shape(values)}, where {default.shape} was expected; "
+            "give one value for each"
+        )
+    return default if values is None else np.asarray(values, dtype=default.dtype)
+
+
+def _rows(values: ArrayLike, wave: F64, name: str) -> NDArray[Any]:
+    rows = np.atleast_2d(np.asarray(values))
+    if rows.ndim != 2 or rows.shape[1] != wave.size:
+        raise InputError(
+            f"{name} has shape {np.shape(values)}, where (spectrum, {wave.size}) was expected, "
+            "the last axis as long as wave"
+        )
+    return rows if rows.dtype == bool else rows.astype(float)
