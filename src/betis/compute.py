@@ -20,6 +20,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from numpy.typing import NDArray
 
+from betis.arrays import Index
 from betis.errors import ConfigError
 from betis.options import ComputeOptions
 
@@ -147,7 +148,7 @@ def run_until_done(
     return tuple(final)
 
 
-def _chunks(n_row: int, size: int) -> Iterator[tuple[NDArray[np.intp], int]]:
+def _chunks(n_row: int, size: int) -> Iterator[tuple[Index, int]]:
     """Yield indices of full chunks, the last padded with its own first rows, and true counts."""
     for start in range(0, n_row, size):
         index = np.arange(start, min(start + size, n_row))

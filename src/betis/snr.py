@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.special import erf
 
-from betis.arrays import F64
+from betis.arrays import F64, Index
 from betis.errors import InputError
 from betis.linelist import LineSet
 from betis.lsf import FWHM_PER_SIGMA
@@ -202,7 +201,7 @@ def _smoothed_snr(flux: F64, weight: F64, width: float) -> F64:
     return np.asarray(top / np.sqrt(np.maximum(variance, 1e-300)) * (variance > 0))
 
 
-def _parabola(snr: F64, index: NDArray[np.intp], grid: F64) -> F64:
+def _parabola(snr: F64, index: Index, grid: F64) -> F64:
     """Refine the peak of each spaxel by the parabola through it and its two neighbours."""
     inner = np.clip(index, 1, grid.size - 2)
     low, mid, high = (np.take_along_axis(snr, inner[None] + k, axis=0)[0] for k in (-1, 0, 1))

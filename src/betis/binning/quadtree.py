@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from betis.arrays import B8, F64
+from betis.arrays import B8, F64, Index
 from betis.binning.quality import bin_map, usable_spaxels
 from betis.options import BinningOptions
 from betis.products import BinMap, noise_growth

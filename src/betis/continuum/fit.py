@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from betis import compute
-from betis.arrays import B8, F64, I32
+from betis.arrays import B8, F64, I32, Index
 from betis.continuum.cores import contrasts
 from betis.continuum.kernel import depth_error_row, fit_row, scan_row
 from betis.continuum.populations import mean_populations
@@ -193,7 +193,7 @@ def _fit_block(
 
 def _measure_cores(
     rows: _Rows,
-    index: NDArray[np.intp],
+    index: Index,
     contrast: Float[F64, "core wave"],
     grid: list[NDArray[Any]],
 ) -> None:
@@ -233,9 +233,7 @@ def _chunk() -> int:
     return 4 if jax.default_backend() == "cpu" else 256
 
 
-def _scan(
-    rows: _Rows, index: NDArray[np.intp], grid: list[NDArray[Any]], options: ContinuumOptions
-) -> None:
+def _scan(rows: _Rows, index: Index, grid: list[NDArray[Any]], options: ContinuumOptions) -> None:
     """Start each row at the best of a few velocities."""
     lower, upper = grid[-2], grid[-1]
     n_velocity = 2 * int(np.ceil(options.max_velocity / _SCAN_STEP)) + 1
@@ -248,7 +246,7 @@ def _scan(
 
 def _fit_rows(
     rows: _Rows,
-    index: NDArray[np.intp],
+    index: Index,
     grid: list[NDArray[Any]],
     progress: compute.Progress | None,
 ) -> None:
@@ -274,9 +272,7 @@ def _fit_rows(
         active = active[~end.done]
 
 
-def _clip(
-    rows: _Rows, index: NDArray[np.intp], mask: Bool[B8, "spectrum wave"], limit: float
-) -> NDArray[np.intp]:
+def _clip(rows: _Rows, index: Index, mask: Bool[B8, "spectrum wave"], limit: float) -> Index:
     """Choose anew which pixels are used; return the rows for which that changes anything."""
     good = ~mask[index]
     residuals = np.where(good, np.abs(rows.residuals()[index]), 0.0)

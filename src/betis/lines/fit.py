@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 
 from betis import compute
-from betis.arrays import B8, F64, I32
+from betis.arrays import B8, F64, I32, Index
 from betis.errors import InputError
 from betis.flags import Flag
 from betis.linelist import LineSet
@@ -249,7 +248,7 @@ def _mean_level(values: LineValues, gas: Spectra, continuum: F64) -> F64:
         return np.asarray((high - low) / (ends[1] - ends[0]))
 
 
-def _interpolate(running: F64, edges: F64, row: NDArray[np.intp], place: F64) -> F64:
+def _interpolate(running: F64, edges: F64, row: Index, place: F64) -> F64:
     """Interpolate each row's running integral at its own places."""
     left = np.searchsorted(edges, place, side="right").clip(1, edges.size - 1) - 1
     share = (place - edges[left]) / (edges[left + 1] - edges[left])

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-from numpy.typing import NDArray
 
 from betis import compute
-from betis.arrays import B8, F64, I32
+from betis.arrays import B8, F64, I32, Index
 from betis.flags import Flag
 from betis.lines.groups import GroupClass
 from betis.lines.model import Problem, columns, line_terms, model_of
@@ -56,7 +55,7 @@ class LineValues:
     n_iter: Int[I32, " row"]
 
 
-def n_free(rows: Problem) -> Int[NDArray[np.intp], " row"]:
+def n_free(rows: Problem) -> Int[Index, " row"]:
     """Return how many parameters of each row are free: padding and absent lines are not."""
     flux = rows.upper[:, : rows.ratio.shape[2]] > 0
     line = np.einsum("rlf,rf->rl", np.abs(rows.ratio), flux.astype(float)) > 0

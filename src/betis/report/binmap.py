@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 
-from betis.arrays import F64, I32
+from betis.arrays import F64, I32, Index
 from betis.report.canvas import (
     BLUE,
     GREY,
@@ -31,7 +30,7 @@ _GREYS = ("#d0d0d0", "#a8a8a8", "#bcbcbc", "#949494", "#c6c6c6", "#9e9e9e", "#b2
 _MAX_OUTLINED = 3000
 """Bins beyond which their outlines would cover them."""
 
-Pairs = Int[NDArray[np.intp], "pair 2"]
+Pairs = Int[Index, "pair 2"]
 
 
 def draw_cube_image(content: ReportContent) -> Panel:
@@ -146,7 +145,7 @@ def touching_bins(bin_id: Int[I32, "y x"]) -> Pairs:
     return np.unique(np.sort(kept, axis=1), axis=0).astype(np.intp)
 
 
-def color_bins(pairs: Pairs, n_bin: int) -> Int[NDArray[np.intp], " bin"]:
+def color_bins(pairs: Pairs, n_bin: int) -> Int[Index, " bin"]:
     """Return a number for each bin that differs from those of its neighbours, as low as can be.
 
     References
@@ -161,7 +160,7 @@ def color_bins(pairs: Pairs, n_bin: int) -> Int[NDArray[np.intp], " bin"]:
     return color
 
 
-def _neighbours(pairs: Pairs, n_bin: int) -> Sequence[NDArray[np.intp]]:
+def _neighbours(pairs: Pairs, n_bin: int) -> Sequence[Index]:
     both = np.concatenate([pairs, pairs[:, ::-1]])
     ordered = both[np.argsort(both[:, 0], kind="stable")]
     return np.split(ordered[:, 1], np.searchsorted(ordered[:, 0], np.arange(1, n_bin)))

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 
-from betis.arrays import F64
+from betis.arrays import F64, Index
 from betis.errors import InputError
 from betis.linelist import LineSet
 from betis.products import BinMap, ContinuumFit, LineFit, Sky, SnrMap, Spectra
 
-LineModel = Callable[[Int[NDArray[np.intp], " row"]], Float[F64, "row wave"]]
+LineModel = Callable[[Int[Index, " row"]], Float[F64, "row wave"]]
 """Given row numbers, what the line fit adds to the continuum on the pixels of those spectra."""
 
 

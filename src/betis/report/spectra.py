@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 
-from betis.arrays import B8, F64
+from betis.arrays import B8, F64, Index
 from betis.flags import describe
 from betis.report.canvas import BLUE, FAINT, GREY, INK, ORANGE, RED, new_figure, plain, to_png
 from betis.report.content import ReportContent
@@ -110,7 +109,7 @@ def flux_limits(drawn: Drawn, where: Bool[B8, " wave"], *, whole: bool) -> tuple
     return low - 0.08 * width, high + 0.12 * width
 
 
-def gaps(wave: Float[F64, " wave"]) -> Int[NDArray[np.intp], " gap"]:
+def gaps(wave: Float[F64, " wave"]) -> Int[Index, " gap"]:
     """Return the pixels behind which the axis jumps by more than five of its steps."""
     step = np.diff(wave)
     return np.flatnonzero(step > 5 * np.median(step))
