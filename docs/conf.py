@@ -9,6 +9,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 
 import betis
+from betis.config import FLAGS
 from betis.flags import MEANING
 from betis.linelist import Line, load_line_set
 from betis.options import Options
@@ -53,20 +54,23 @@ def _option_tables() -> str:
     parts = []
     for stage in dataclasses.fields(Options):
         options = getattr(Options(), stage.name)
-        rows = [_option_row(options, field) for field in dataclasses.fields(options)]
+        rows = [_option_row(stage.name, options, f) for f in dataclasses.fields(options)]
         head = ["key", "default", "unit", "allowed", "meaning"]
         parts += [f"## `[{stage.name}]`", type(options).__doc__, _table(head, rows)]
     return "\n\n".join(parts)
 
 
-def _option_row(options: object, field: dataclasses.Field[Any]) -> list[str]:
+def _option_row(table: str, options: object, field: dataclasses.Field[Any]) -> list[str]:
     value, extra = getattr(options, field.name), field.metadata
+    flags = [
+        f"`--{flag}`".replace("_", "-") for flag, at in FLAGS.items() if at == (table, field.name)
+    ]
     return [
         f"`{field.name}`",
         "none" if value is None else f"`{_toml(value)}`",
         extra.get("unit", ""),
         _allowed(extra.get("low"), extra.get("high")),
-        extra["doc"],
+        "; ".join([extra["doc"], *flags]),
     ]
 
 

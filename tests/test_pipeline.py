@@ -115,6 +115,22 @@ def test_a_second_run_makes_nothing_again(run_copy):
     assert {path.name: path.stat().st_mtime_ns for path in run_copy.glob("*.fits")} == before
 
 
+def test_what_is_kept_is_returned_as_if_it_were_made(run_copy):
+    maps = betis.run(output=run_copy)
+    assert isinstance(maps, betis.Maps)
+    with fits.open(run_copy / "maps.fits") as hdus:
+        assert list(maps) == [hdu.name for hdu in hdus[1:]]
+        np.testing.assert_array_equal(maps["VELOCITY"], hdus["VELOCITY"].data)
+    maps.write(run_copy / "again.fits", {"BETISKEY": "another"})
+    difference = fits.FITSDiff(
+        str(run_copy / "maps.fits"),
+        str(run_copy / "again.fits"),
+        ignore_keywords=["CHECKSUM", "BETISKEY"],
+        ignore_comments=["DATASUM"],
+    )
+    assert difference.identical, difference.report()
+
+
 def test_a_changed_option_remakes_what_it_touches_and_no_more(run_copy):
     listener = again(run_copy, binning={"target": 20.0})
     assert listener.kept == ["snr"]

@@ -279,3 +279,9 @@ def test_containers_are_frozen(kind):
 def _line_fit(names):
     blank = dict.fromkeys((field.name for field in dataclasses.fields(LineFit)), np.zeros((1, 2)))
     return LineFit(**(blank | {"names": names}))
+
+
+def test_a_container_prints_shapes_not_numbers():
+    spectra = Spectra(np.arange(4.0) + 1, np.ones((3, 4)), np.ones((3, 4)))
+    assert "flux=float64[3, 4]" in repr(spectra)
+    assert len(repr(spectra)) < 600

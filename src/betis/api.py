@@ -233,7 +233,8 @@ def run(
     Parameters
     ----------
     path
-        The cube; None where the run folder knows it.
+        The cube, with the default options where no other is given; None to go on with the cube
+        and the options of the run folder.
     redshift
         Of the galaxy; may come from ``config``.
     output

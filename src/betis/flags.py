@@ -30,7 +30,7 @@ MEANING: dict[Flag, str] = {
     Flag.BAD_CHI2: "reduced chi-square above 3: the model does not describe the data",
     Flag.FIT_FAILED: "the fit gave no finite result; the values are NaN",
     Flag.UNRESOLVED: "the line is not broader than the line-spread function; sigma is 0",
-    Flag.NOT_DETECTED: "flux below 3 times its error; use upper_limit",
+    Flag.NOT_DETECTED: "flux below lines.detection (3) times its error; use upper_limit",
     Flag.IN_SKY_WINDOW: "the line falls in a window of strong sky emission or absorption",
 }
 

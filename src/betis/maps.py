@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from betis.errors import InputError
 from betis.flags import header_cards
-from betis.io.fits import image_hdu, write_fits
-from betis.io.products import flux_unit
+from betis.io.fits import image_hdu, open_fits, write_fits
+from betis.io.products import flux_unit, native, read_sky
 from betis.products import BinMap, ContinuumFit, LineFit, Sky
 
 _PER_LINE = (
@@ -42,7 +42,7 @@ _UNITS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Maps(Mapping[str, NDArray[Any]]):
     """Images by name: ``maps["FLUX"]`` is ``[line, y, x]``, ``maps["BINID"]`` is ``[y, x]``.
 
@@ -95,12 +95,32 @@ class Maps(Mapping[str, NDArray[Any]]):
         hdus = [image_hdu(name, image, self._cards(name)) for name, image in self.images.items()]
         write_fits(Path(path), hdus, {**(cards or {}), **header_cards()})
 
+    def __repr__(self) -> str:
+        """Return the names of the images and lines, not their pixels."""
+        return f"Maps({', '.join(self.images)}; lines: {', '.join(self.names)})"
+
     def _cards(self, name: str) -> dict[str, Any]:
         flux = flux_unit(self.sky, density=False)
         unit = flux if name in {"FLUX", "FLUX_ERR"} else _UNITS.get(name, "")
         lines = {f"LINE{i + 1}": line for i, line in enumerate(self.names)}
         per_line = self.images[name].ndim == 3
-        return {"BUNIT": unit, **self.sky.wcs, **(lines if per_line else {})}
+        scale = {"FLUXSCAL": self.sky.flux_scale} if name == "BINID" else {}
+        return {"BUNIT": unit, **self.sky.wcs, **scale, **(lines if per_line else {})}
+
+
+def read_maps(path: str | Path) -> Maps:
+    """Read ``maps.fits``.
+
+    Raises
+    ------
+    InputError
+        Where there is no such file or it is no FITS file.
+    """
+    with open_fits(path) as hdus:
+        images = {hdu.name: native(hdu.data) for hdu in hdus[1:]}
+        header = hdus["FLUX"].header
+        names = tuple(str(header[f"LINE{i + 1}"]) for i in range(len(images["FLUX"])))
+        return Maps(images=images, names=names, sky=read_sky(hdus["BINID"].header))
 
 
 def make_maps(bins: BinMap, lines: LineFit, continuum: ContinuumFit | None = None) -> Maps:

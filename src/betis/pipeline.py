@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import sys
@@ -24,14 +25,14 @@ from betis.extinction import extinction_curve
 from betis.flags import Flag
 from betis.inspection import describe_cube
 from betis.io import products as files
-from betis.io.fits import write_text
+from betis.io.fits import require_file, write_text
 from betis.io.readers import read_cube
 from betis.io.run_folder import CONFIG, LOG, RunFolder, digest_file
 from betis.io.templates import load_templates
 from betis.linelist import LineSet, load_line_set
 from betis.lines import fit as line_fit
 from betis.lines.model import line_model
-from betis.maps import Maps, make_maps
+from betis.maps import Maps, make_maps, read_maps
 from betis.mock import Recovery, compare, read_truth
 from betis.mock.table import recovery_table
 from betis.options import Options
@@ -75,9 +76,7 @@ def open_run(
     options = options_from(_without_input(_over(stored, tables or {})))
     if options.prepare.redshift is None:
         raise ConfigError("the redshift of the galaxy is not given; give it with -z (or redshift=)")
-    if not path.is_file():
-        raise InputError(f"there is no file {path}; check the path")
-    digest = digest_file(path)
+    digest = digest_file(require_file(path))
     read_cube(path, options.prepare.instrument)
     folder.claim(path.resolve(), digest)
     run = Run(
@@ -283,7 +282,7 @@ def recovery_of(run: Run) -> Recovery | None:
 def _stored(folder: RunFolder) -> dict[str, dict[str, Any]]:
     """Return the tables of the folder's configuration, the cube among them."""
     tables = read_tables(folder / CONFIG) if (folder / CONFIG).exists() else {}
-    if "cube" not in tables.get("input", {}):
+    if not isinstance(tables.get("input", {}).get("cube"), str):
         raise RunFolderError(f"{folder.path} holds no run yet; give the cube: betis run CUBE")
     return tables
 
@@ -301,7 +300,8 @@ def _over(
 
 
 def _write_config(run: Run) -> None:
-    head = f'# The resolved configuration of this run.\n[input]\ncube = "{run.cube_path}"\n\n'
+    cube = json.dumps(str(run.cube_path), ensure_ascii=False)
+    head = f"# The resolved configuration of this run.\n[input]\ncube = {cube}\n\n"
     write_text(run.folder / CONFIG, head + to_toml(run.options))
 
 
@@ -390,7 +390,7 @@ STAGES: dict[str, Stage] = {
         needs=("stack", "continuum"),
         tables=("lines",),
         make=_fit_lines,
-        write=lambda path, made, _, cards: files.write_lines(path, made, cards),
+        write=lambda path, made, run, cards: files.write_lines(path, made, _line_set(run), cards),
         read=files.read_lines,
     ),
     "maps": Stage(
@@ -399,6 +399,7 @@ STAGES: dict[str, Stage] = {
         tables=(),
         make=_make_maps,
         write=lambda path, made, _, cards: made.write(path, cards),
+        read=read_maps,
     ),
     "report": Stage(
         file="report.html",

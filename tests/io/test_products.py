@@ -10,6 +10,7 @@ from tests.cubes import WAVE, WCS
 from betis.binning.quadtree import quadtree
 from betis.io import products as files
 from betis.io.wcs import celestial_cards
+from betis.linelist import load_line_set
 from betis.options import BinningOptions
 from betis.products import ContinuumFit, LineFit, Sky, SnrMap, Spectra
 
@@ -80,6 +81,7 @@ def test_spectra(tmp_path):
     first = spectra()
     files.write_spectra(tmp_path / "spectra.fits", first, CARDS)
     same(first, files.read_spectra(tmp_path / "spectra.fits"))
+    np.testing.assert_array_equal(fits.getdata(tmp_path / "spectra.fits", "WAVE"), first.wave)
 
 
 def test_continuum(tmp_path):
@@ -120,8 +122,11 @@ def line_fit(n_row=4):
 
 def test_lines(tmp_path):
     fit = line_fit()
-    files.write_lines(tmp_path / "lines.fits", fit, CARDS)
+    files.write_lines(tmp_path / "lines.fits", fit, load_line_set().select(fit.names), CARDS)
     same(fit, files.read_lines(tmp_path / "lines.fits"))
+    known = fits.getdata(tmp_path / "lines.fits", "LINELIST")
+    assert list(known["line"]) == list(fit.names)
+    assert known["air"][1] == 6562.80
     table = fits.getdata(tmp_path / "lines.fits", "LINES")
     assert len(table) == 12
     assert table["line"][1] == "Ha6563"

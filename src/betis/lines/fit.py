@@ -86,9 +86,10 @@ def fit_lines(
 
     Notes
     -----
-    Bounded Levenberg-Marquardt (Marquardt 1963, SIAM J. Appl. Math. 11 431) on pixel-integrated
-    Gaussians; errors from the inverse normal matrix at the solution. ``bic = chi2 + k ln n``
-    (Schwarz 1978, Ann. Statist. 6 461) with k free parameters and n good pixels.
+    Damped Newton steps with exact second derivatives, within bounds (damping: Marquardt 1963, SIAM
+    J. Appl. Math. 11 431), on pixel-integrated Gaussians; errors from the inverse normal matrix at
+    the solution. ``bic = chi2 + k ln n`` (Schwarz 1978, Ann. Statist. 6 461) with k free
+    parameters and n good pixels.
     """
     if continuum is not None and continuum.model.shape != gas.flux.shape:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt with bounds, for one fit group of one row.
+"""Damped Newton steps within bounds, for one fit group of one row.
 
 Written in scalars, the Cholesky factorisation unrolled: under ``vmap`` over a last row axis each
 operation is one vector operation over rows, and no small matrix goes through LAPACK.

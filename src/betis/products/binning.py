@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike, NDArray
 
-from betis.arrays import F64, I32
+from betis.arrays import F64, I32, Brief
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SnrMap:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SnrMap(Brief):
     """Signal and noise of one line (or the continuum) at each spaxel; NaN outside the field.
 
     ``signal`` is additive (a flux, in the cube's scale): the signal of a bin is the sum over its
@@ -50,8 +50,8 @@ def noise_growth(n_spaxel: ArrayLike, correlation: float) -> F64:
     return np.asarray(1.0 + correlation * np.log10(np.maximum(n_spaxel, 1)))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class BinMap:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class BinMap(Brief):
     """Which bin each spaxel is in, and what each bin reaches.
 
     Attributes
@@ -92,5 +92,9 @@ class BinMap:
     def paint(self, values: NDArray[Any], blank: float = np.nan) -> NDArray[Any]:
         """Return a ``(..., y, x)`` map of values ``[bin, ...]``; ``blank`` outside every bin."""
         moved = np.moveaxis(np.asarray(values), 0, -1)
-        empty = np.full((*moved.shape[:-1], 1), blank, dtype=np.result_type(moved, type(blank)))
+        empty = np.full(
+            (*moved.shape[:-1], 1),
+            blank,
+            dtype=np.result_type(moved.dtype, np.min_scalar_type(blank)),
+        )
         return np.asarray(np.concatenate([moved, empty], axis=-1)[..., self.bin_id])

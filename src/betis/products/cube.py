@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Bool, Float
 
-from betis.arrays import B8, F64
+from betis.arrays import B8, F64, Brief
 from betis.wavelength import Medium
 
 
@@ -47,8 +47,8 @@ class Sky:
     flux_scale: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Cube:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Cube(Brief):
     """A datacube whose voxels are read when they are asked for.
 
     Attributes

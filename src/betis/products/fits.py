@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
-from betis.arrays import B8, F64, I32
+from betis.arrays import B8, F64, I32, Brief
 from betis.errors import InputError
 from betis.products.cube import Sky
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ContinuumFit:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ContinuumFit(Brief):
     """The stellar continuum of each spectrum.
 
     Attributes
@@ -64,8 +64,8 @@ class ContinuumFit:
         return _take(self, rows, whole)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LineFit:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class LineFit(Brief):
     """What was measured of each emission line in each spectrum; NaN where it could not be.
 
     Attributes

@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike, NDArray
 
-from betis.arrays import B8, F64, I32
+from betis.arrays import B8, F64, I32, Brief
 from betis.errors import InputError
 from betis.products.cube import Sky
 from betis.products.fits import ContinuumFit
 from betis.wavelength import Medium, pixel_edges
 
 
-@dataclass(frozen=True, eq=False)
-class Spectra:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spectra(Brief):
     """A stack of spectra on one wavelength axis: bins, spaxels or anything else, a row each.
 
     Parameters

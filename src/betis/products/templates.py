@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from jaxtyping import Float
 
-from betis.arrays import F64
+from betis.arrays import F64, Brief
 from betis.wavelength import Medium
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Templates:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Templates(Brief):
     """A base of stellar populations.
 
     Attributes
