@@ -11,7 +11,7 @@ import betis
 from betis import pipeline
 from betis.config import options_from, read_tables
 from betis.io import products as files
-from betis.mock import compare, read_truth, truth_path
+from betis.mock import MockOptions, compare, make_galaxy, read_truth, truth_path, write_muse
 
 PRODUCTS = {
     "config.toml",
@@ -172,6 +172,20 @@ def test_the_python_face_does_the_same_step_by_step(finished_run, mock_cube):
     maps = betis.make_maps(bins, lines, fit)
     with fits.open(finished_run / "maps.fits") as hdus:
         np.testing.assert_allclose(maps["FLUX"], hdus["FLUX"].data, rtol=1e-8, equal_nan=True)
+
+
+@pytest.mark.parametrize(("width", "warns"), [(0.0, False), (1.0, True)])
+def test_correlated_noise_is_seen_in_the_residuals_of_large_bins(tmp_path, width, warns):
+    options = MockOptions(
+        n_y=24, n_x=24, wave_max=7000.0, noise_correlation=width, line_brightness=0.2, seed=5
+    )
+    write_muse(make_galaxy(options), tmp_path / "cube.fits")
+    listener = Recorder()
+    tables = {"prepare": {"redshift": options.redshift}, "binning": {"target": 15.0}}
+    run = pipeline.open_run(tmp_path / "run", tmp_path / "cube.fits", tables, listener)
+    pipeline.execute(run, "continuum")
+    assert (run.obtain("bin").n_spaxel >= 10).sum() >= 3
+    assert any("--correlation" in text for text in listener.warned) == warns
 
 
 def test_spaxel_by_spaxel_without_stars(mock_cube, tmp_path):

@@ -36,6 +36,9 @@ FLAG_TYPES: dict[str, Any] = {
     "snr_method": Annotated[str | None, typer.Option(help="matched or betis.")],
     "target_snr": Annotated[float | None, typer.Option(help="S/N that each bin must reach.")],
     "binning": Annotated[str | None, typer.Option(help="quadtree or spaxel.")],
+    "correlation": Annotated[
+        float | None, typer.Option(help="alpha of the noise law 1 + alpha log10(n spaxels).")
+    ],
     "continuum": Annotated[str | None, typer.Option(help="templates or none.")],
     "templates": Annotated[str | None, typer.Option(help="Stellar base: bpass, or a path.")],
     "line_set": Annotated[str | None, typer.Option(help="standard, or a TOML file.")],
@@ -46,7 +49,7 @@ FLAG_TYPES: dict[str, Any] = {
 
 STAGE_FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "snr": ("Measure the S/N of a line at each spaxel.", ("snr_line", "snr_method")),
-    "bin": ("Bin the field to the target S/N.", ("target_snr", "binning")),
+    "bin": ("Bin the field to the target S/N.", ("target_snr", "binning", "correlation")),
     "stack": ("Sum the spectra of each bin.", ()),
     "continuum": ("Fit the stars of each bin.", ("continuum", "templates", "device", "cores")),
     "lines": ("Fit the emission lines of each bin.", ("line_set", "device", "cores")),

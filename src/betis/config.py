@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from betis.errors import ConfigError, InputError
 from betis.options import Options
@@ -25,6 +25,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "snr_method": ("snr", "method"),
     "target_snr": ("binning", "target"),
     "binning": ("binning", "method"),
+    "correlation": ("binning", "correlation"),
     "continuum": ("continuum", "engine"),
     "templates": ("continuum", "templates"),
     "line_set": ("lines", "line_set"),
@@ -78,10 +79,14 @@ def read_tables(path: str | Path) -> dict[str, dict[str, Any]]:
         Where there is no such file or it is not TOML.
     """
     where = Path(path)
-    if not where.is_file():
-        raise InputError(f"there is no configuration file {where}; check the path")
     try:
         tables = tomllib.loads(where.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no configuration file {where}; check the path") from error
+    except OSError as error:
+        raise InputError(
+            f"the configuration {where} cannot be read: {error.strerror}; check the path"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"the configuration {where} is not valid TOML: {error}") from error
     loose = [key for key, value in tables.items() if not isinstance(value, dict)]
@@ -143,13 +148,25 @@ def _model(kind: Any) -> type[BaseModel]:
     hints = get_type_hints(kind)
     entries: dict[str, Any] = {
         item.name: (
-            hints[item.name],
+            _strictly(hints[item.name]),
             Field(item.default, ge=item.metadata.get("low"), le=item.metadata.get("high")),
         )
         for item in fields(kind)
     }
     settings = ConfigDict(extra="forbid", allow_inf_nan=False)
     return create_model(kind.__name__, __config__=settings, **entries)
+
+
+def _strictly(hint: Any) -> Any:
+    """Return the type, without pydantic's habit of taking ``true`` and ``"1"`` for numbers."""
+    number = hint in (int, float, float | None)
+    return Annotated[hint, BeforeValidator(_no_disguise)] if number else hint
+
+
+def _no_disguise(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise ValueError("input should be a number")
+    return value
 
 
 def _first_problem(kind: type[Any], error: ValidationError) -> str:
@@ -159,5 +176,6 @@ def _first_problem(kind: type[Any], error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         known = ", ".join(item.name for item in fields(kind))
         return f"the option {name!r} of [{table}] is unknown; expected one of {known}"
-    reason = problem["msg"][:1].lower() + problem["msg"][1:]
+    said = problem["msg"].removeprefix("Value error, ")
+    reason = said[:1].lower() + said[1:]
     return f"the option {name!r} of [{table}] is {problem['input']!r}: {reason}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
+from betis.errors import ConfigError
 from betis.io.fits import open_fits
 from betis.io.products import flux_unit
 from betis.io.readers import read_cube, recognise
 from betis.io.wcs import celestial_wcs
 from betis.linelist import LineSet
+from betis.options import PrepareOptions
 from betis.products import Cube
 
 Facts = dict[str, str]
@@ -31,7 +34,7 @@ def describe_cube(cube: Cube) -> Facts:
             f"{step.min():.4g}" + (f" to {step.max():.4g} Å" if np.ptp(step) > 1e-6 else " Å")
         ),
         "resolution (FWHM)": f"{resolution.min():.2f} to {resolution.max():.2f} Å",
-        "flux unit": flux_unit(cube.sky, density=True) or "unknown",
+        "flux unit": flux_unit(cube.sky, density=True) or "unknown (BUNIT does not say)",
         "field": _describe_field(cube),
     }
 
@@ -45,7 +48,10 @@ def inspect_cube(
     ------
     InputError
         Where the file cannot be read as a cube.
+    ConfigError
+        Where the redshift makes no sense.
     """
+    _require_redshift(redshift)
     with open_fits(path) as hdus:
         name, reason = recognise(path, hdus, instrument)
     cube = read_cube(path, instrument)
@@ -59,6 +65,15 @@ def inspect_cube(
     megabytes = 16 * np.prod(cube.shape) / 2**20
     facts["voxels"] = f"{np.prod(cube.shape):,} ({megabytes:,.0f} MiB as flux and variance)"
     return facts
+
+
+def _require_redshift(redshift: float | None) -> None:
+    bounds = next(item.metadata for item in fields(PrepareOptions) if item.name == "redshift")
+    if redshift is not None and not bounds["low"] <= redshift <= bounds["high"]:
+        raise ConfigError(
+            f"the redshift is {redshift:g}, where a number from {bounds['low']:g} to "
+            f"{bounds['high']:g} was expected"
+        )
 
 
 def _describe_field(cube: Cube) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from betis import compute, preparation, snr, stacking
 from betis.binning import quadtree, spaxel
+from betis.binning.quality import LARGE_BIN, correlation_of_residuals
 from betis.config import options_from, read_tables, to_toml
 from betis.continuum import fit as continuum_fit
 from betis.errors import ConfigError, InputError, RunFolderError
@@ -27,7 +28,7 @@ from betis.inspection import describe_cube
 from betis.io import products as files
 from betis.io.fits import require_file, write_text
 from betis.io.readers import read_cube
-from betis.io.run_folder import CONFIG, LOG, RunFolder, digest_file
+from betis.io.run_folder import CONFIG, LOG, RunFolder
 from betis.io.templates import load_templates
 from betis.linelist import LineSet, load_line_set
 from betis.lines import fit as line_fit
@@ -43,6 +44,10 @@ from betis.runner import Listener, Run, Silent, Stage
 BINNINGS = {"quadtree": quadtree.quadtree, "spaxel": spaxel.spaxels}
 
 _LIBRARIES = ("numpy", "scipy", "astropy", "jax", "dust_extinction")
+
+
+_CORRELATION_EXCESS = 0.1
+"""Excess of alpha over the one in use that is worth a warning."""
 
 
 def open_run(
@@ -76,7 +81,7 @@ def open_run(
     options = options_from(_without_input(_over(stored, tables or {})))
     if options.prepare.redshift is None:
         raise ConfigError("the redshift of the galaxy is not given; give it with -z (or redshift=)")
-    digest = digest_file(require_file(path))
+    digest = folder.digest_of_cube(require_file(path).resolve())
     read_cube(path, options.prepare.instrument)
     folder.claim(path.resolve(), digest)
     run = Run(
@@ -185,7 +190,21 @@ def _fit_continuum(run: Run) -> ContinuumFit:
         run.warn(
             "continuum", f"{failed} of {spectra.n_spectrum} continuum fits failed or did not end."
         )
+    _warn_of_correlation(run, fit)
     return fit
+
+
+def _warn_of_correlation(run: Run, fit: ContinuumFit) -> None:
+    """Warn where the residuals of large bins say that their errors are too small."""
+    bins: BinMap = run.obtain("bin")
+    alpha = correlation_of_residuals(bins, fit)
+    if alpha > bins.correlation + _CORRELATION_EXCESS:
+        run.warn(
+            "continuum",
+            f"bins of {LARGE_BIN} and more spaxels scatter about their continuum by more than "
+            "their errors: the noise of neighbouring spaxels is correlated, or the model is not "
+            f"good enough; --correlation {alpha:.2f} would make the errors and S/N of bins honest.",
+        )
 
 
 def _fit_lines(run: Run) -> LineFit:
@@ -234,7 +253,9 @@ def _make_report(run: Run) -> ReportContent:
         lines=lines,
         line_set=_line_set(run),
         sky=cube.sky,
-        model_lines=lambda rows: line_model(lines.take(rows), gas.take(rows)),
+        model_lines=lambda rows: line_model(
+            lines.take(rows), gas.take(rows), window=run.options.lines.window
+        ),
         timings={
             Path(name).stem: fact["seconds"] for name, fact in known.get("stages", {}).items()
         },

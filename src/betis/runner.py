@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from betis.errors import InputError
 from betis.io.run_folder import RunFolder, code_version, digest_file, digest_of
 from betis.options import Options
 
@@ -104,10 +105,9 @@ class Run:
     def obtain(self, name: str) -> Any:
         """Return the product of a stage: from memory, from disk where it holds, or made now."""
         if name not in self._products:
-            reused = self._is_valid(name)
-            product = self._read(name) if reused else None
+            product = self._read(name) if self._is_valid(name) else None
             self._products[name] = self._make(name) if product is None else product
-            if reused:
+            if product is not None:
                 self.listener.end(name, 0.0, reused=True)
         return self._products[name]
 
@@ -127,10 +127,13 @@ class Run:
         return bool(file) and self.folder.key_of(file) == self.key(name)
 
     def _read(self, name: str) -> Any:
+        """Return a product from disk; None where it was damaged there, so that it is made anew."""
         stage = self.stages[name]
-        return (
-            self.folder / stage.file if stage.read is None else stage.read(self.folder / stage.file)
-        )
+        path = self.folder / stage.file
+        try:
+            return path if stage.read is None else stage.read(path)
+        except (InputError, KeyError):
+            return None
 
     def _make(self, name: str) -> Any:
         stage = self.stages[name]

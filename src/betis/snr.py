@@ -26,6 +26,9 @@ from betis.wavelength import C_KMS
 HALF_WINDOW = 40.0
 """Angstrom either side of the line that the matched filter looks at."""
 
+MIN_PIXELS = 8
+"""Wavelengths in that window below which no line is measured: twice what a lone line needs."""
+
 SIDE_WINDOWS = ((-60.0, -30.0), (30.0, 60.0))
 """Pseudo-continuum windows of the ``betis`` method, Angstrom from the line."""
 
@@ -157,7 +160,7 @@ def _tracer(
 
 def _velocity_scan(cube: Cube, window: _Window, grid: F64, sigma: float) -> tuple[F64, F64]:
     """Return flux and inverse variance of the line, ``[velocity, y, x]``."""
-    flux = np.zeros((grid.size, *cube.sky.shape), dtype=np.float32)
+    flux = np.zeros((grid.size, *cube.sky.shape))
     weight = np.zeros_like(flux)
     for rows in cube.tiles(window.edges.size):
         block = cube.read(rows, window.waves)
@@ -170,7 +173,7 @@ def _velocity_scan(cube: Cube, window: _Window, grid: F64, sigma: float) -> tupl
             inverse = np.where(good, 1 / np.where(good, covariance[:, 0, 0], 1.0), 0.0)
             flux[index, rows] = solution[:, 0].reshape(shape[1:])
             weight[index, rows] = inverse.reshape(shape[1:])
-    return flux.astype(float), weight.astype(float)
+    return flux, weight
 
 
 def _peak_velocity(
@@ -280,7 +283,7 @@ def _solve(
     line = design[0] ** 2
     covered = ((ivar > 0) @ line) > 0.5 * line.sum()
     good = covered & ((ivar > 0).sum(axis=1) >= 2 * n_column)
-    scale = np.sqrt(np.maximum(np.einsum("rcc->rc", normal), 1e-300))
+    scale = np.sqrt(np.maximum(np.einsum("rcc->rc", normal), 1e-200))
     unit = normal / (scale[:, :, None] * scale[:, None, :])
     unit[~good] = np.eye(n_column)
     # A neighbour that falls on masked pixels has no column left; the ridge keeps it at zero.
@@ -327,6 +330,11 @@ def _window(cube: Cube, line_set: LineSet, name: str) -> _Window:
         )
     center = float(places.pop(name))
     waves = _between(cube, center - HALF_WINDOW, center + HALF_WINDOW)
+    if waves.stop - waves.start < MIN_PIXELS:
+        raise InputError(
+            f"there are {waves.stop - waves.start} wavelengths within {HALF_WINDOW:g} A of {name}, "
+            f"where at least {MIN_PIXELS} are needed; check the wavelength step of the cube"
+        )
     near = [place for place in places.values() if abs(place - center) < HALF_WINDOW]
     lines = np.array([center, *near])
     return _Window(

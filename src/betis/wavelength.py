@@ -32,6 +32,11 @@ _ANGSTROM_PER_UNIT = {
     "m": 1e10,
 }
 _MEDIUM_OF_CTYPE: dict[str, Medium] = {"AWAV": "air", "WAVE": "vacuum"}
+_ALGORITHMS = {"", "LOG", "LOG10"}
+_OTHER_AXES = frozenset(
+    ("FREQ", "ENER", "WAVN", "VRAD", "VOPT", "ZOPT", "VELO", "BETA", "RA", "DEC", "GLON", "GLAT")
+)
+"""First words of CTYPE (Greisen et al. 2006, Table 1; Calabretta & Greisen 2002) of other axes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -149,6 +154,7 @@ def read_axis(header: Mapping[str, Any], axis: int = 3) -> WaveAxis:
     Greisen et al. 2006, A&A 446 747: section 3.2 and Table 1 (AWAV, WAVE, -LOG).
     """
     ctype = str(header.get(f"CTYPE{axis}", "")).strip().upper()
+    _require_wavelength(ctype, axis)
     start, step = _require(header, f"CRVAL{axis}"), _axis_step(header, axis)
     reference = _number(header, f"CRPIX{axis}", 1.0)
     count = int(_require(header, f"NAXIS{axis}"))
@@ -170,12 +176,18 @@ def _is_log10(ctype: str, start: float) -> bool:
     return ctype.endswith("LOG10") or (ctype in {"LINEAR", ""} and 3.0 < start < 4.5)
 
 
+def _require_wavelength(ctype: str, axis: int) -> None:
+    kind, _, algorithm = ctype.partition("-")
+    if kind in _OTHER_AXES or (kind in _MEDIUM_OF_CTYPE and algorithm not in _ALGORITHMS):
+        raise InputError(
+            f"the header's CTYPE{axis} is {ctype!r}, where a linear or logarithmic wavelength axis "
+            "was expected (AWAV, WAVE, AWAV-LOG, WAVE-LOG); transpose or resample the cube"
+        )
+
+
 def _require(header: Mapping[str, Any], card: str) -> float:
     if card not in header:
-        raise InputError(
-            f"the header has no card {card}, which the wavelength axis needs; "
-            "add it or give the axis in a TOML description"
-        )
+        raise InputError(f"the header has no card {card}, which the wavelength axis needs; add it")
     return _number(header, card)
 
 

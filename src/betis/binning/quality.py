@@ -7,7 +7,12 @@ from betis.arrays import B8, F64, I32
 from betis.errors import InputError
 from betis.flags import Flag
 from betis.options import BinningOptions
-from betis.products import BinMap, noise_growth
+from betis.products import BinMap, ContinuumFit, noise_growth
+
+LARGE_BIN = 10
+"""Spaxels from which a bin tells how the noise of neighbours is correlated."""
+
+_FEWEST = 3
 
 
 def usable_spaxels(signal: Float[F64, "y x"], noise: Float[F64, "y x"]) -> Bool[B8, "y x"]:
@@ -55,3 +60,20 @@ def bin_map(
         target=options.target,
         correlation=options.correlation,
     )
+
+
+def correlation_of_residuals(bins: BinMap, fit: ContinuumFit) -> float:
+    """Return the alpha of the noise law that brings the residuals of large bins to their errors.
+
+    The median over bins of `LARGE_BIN` and more spaxels of ``(eta - 1) / log10(n)``, where eta is
+    the square root of the reduced chi-square times the growth that the errors contain already.
+    What the model cannot describe counts as noise. NaN where fewer than 3 such bins were fitted.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scatter = np.sqrt(fit.chi2 / fit.dof)
+    large = (bins.n_spaxel >= LARGE_BIN) & np.isfinite(scatter)
+    if large.sum() < _FEWEST:
+        return float("nan")
+    count = bins.n_spaxel[large]
+    eta = scatter[large] * noise_growth(count, bins.correlation)
+    return float(np.median((eta - 1) / np.log10(count)))

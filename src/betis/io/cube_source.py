@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
 from betis.arrays import B8, F64
 from betis.errors import InputError
+from betis.io.fits import open_fits
 from betis.products import CubeBlock
 
-_DTYPE = {-32: ">f4", -64: ">f8", 8: "u1", 16: ">i2", 32: ">i4"}
+_DTYPE = {-32: ">f4", -64: ">f8", 8: "u1", 16: ">i2", 32: ">i4", 64: ">i8"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extension:
-    """Where the voxels of one uncompressed 3-D image extension lie in a file."""
+    """Where the voxels of one uncompressed 3-D image extension lie in a file.
+
+    A voxel is ``zero + scale * stored``; stored integers that equal ``blank`` are NaN.
+    """
 
     path: Path
     name: str
     offset: int
     shape: tuple[int, int, int]
     dtype: str
+    scale: float = 1.0
+    zero: float = 0.0
+    blank: int | None = None
 
     def read(self, rows: slice, waves: slice) -> F64:
         """Return ``[wave, y, x]`` of some image rows and wavelength pixels.
@@ -51,16 +61,50 @@ class Extension:
                         )
         except OSError as error:
             raise InputError(f"{self.path} can no longer be read: {error.strerror}") from error
-        return block.astype(np.float64)
+        return self._physical(block)
+
+    def _physical(self, stored: NDArray[Any]) -> F64:
+        values = stored.astype(np.float64)
+        if self.blank is not None:
+            values[stored == self.blank] = np.nan
+        if (self.scale, self.zero) != (1.0, 0.0):
+            values = self.zero + self.scale * values
+        return values
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CompressedExtension:
+    """One 3-D image extension of a compressed file; unpacked whole into memory when first read."""
+
+    path: Path
+    name: str
+    index: int
+    shape: tuple[int, int, int]
+
+    @cached_property
+    def voxels(self) -> NDArray[Any]:
+        """All of it, ``[wave, y, x]``."""
+        with open_fits(self.path) as hdus:
+            return np.asarray(hdus[self.index].data)
+
+    def read(self, rows: slice, waves: slice) -> F64:
+        """Return ``[wave, y, x]`` of some image rows and wavelength pixels.
+
+        Raises
+        ------
+        InputError
+            Where the file is damaged or has gone.
+        """
+        return self.voxels[waves, rows].astype(np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VarianceFileSource:
     """A cube in a file that stores flux, variance and perhaps data-quality bits."""
 
-    flux: Extension
-    variance: Extension
-    quality: Extension | None = None
+    flux: Extension | CompressedExtension
+    variance: Extension | CompressedExtension
+    quality: Extension | CompressedExtension | None = None
 
     def read(self, rows: slice, waves: slice) -> CubeBlock:
         """Return a block; see `betis.products.CubeSource`."""
@@ -95,43 +139,66 @@ def clean_block(flux: F64, variance: F64, bad: B8) -> CubeBlock:
     return CubeBlock(flux, variance, mask)
 
 
-def image_extension(path: Path, hdu: object) -> Extension:
-    """Return where an image HDU of astropy lies in its file.
+def image_extension(path: Path, hdus: Any, index: int) -> Extension | CompressedExtension:
+    """Return where the voxels of an image HDU of astropy are.
 
     Raises
     ------
     InputError
-        Where the extension is no plain 3-D image.
+        Where the extension is no 3-D image with voxels.
     """
-    header, info = hdu.header, hdu.fileinfo()  # type: ignore[attr-defined]
-    name = str(header.get("EXTNAME", "PRIMARY"))
+    from astropy.io.fits import CompImageHDU
+
+    hdu = hdus[index]
+    info, name = hdu.fileinfo(), str(hdu.name or "PRIMARY")
+    shape = _cube_shape(path, hdu.header, name)
+    if isinstance(hdu, CompImageHDU) or info["file"].compression:
+        return CompressedExtension(path=path, name=name, index=index, shape=shape)
+    return Extension(
+        path=path,
+        name=name,
+        offset=int(info["datLoc"]),
+        shape=shape,
+        dtype=_stored_type(path, hdu.header, name),
+        scale=_scaling(path, hdu.header, "BSCALE", 1.0),
+        zero=_scaling(path, hdu.header, "BZERO", 0.0),
+        blank=_blank(hdu.header),
+    )
+
+
+def _cube_shape(path: Path, header: Any, name: str) -> tuple[int, int, int]:
     if header.get("NAXIS") != 3:
         raise InputError(
             f"{path}: the extension {name} has {header.get('NAXIS', 0)} axes, where a cube has 3 "
             "(wavelength, y, x)"
         )
-    if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0:
-        raise InputError(
-            f"{path}: the extension {name} is stored scaled (BSCALE, BZERO); rewrite it as "
-            "32-bit floats first"
-        )
     shape = (int(header["NAXIS3"]), int(header["NAXIS2"]), int(header["NAXIS1"]))
-    extension = Extension(
-        path=path,
-        name=name,
-        offset=int(info["datLoc"]),
-        shape=shape,
-        dtype=_DTYPE[int(header["BITPIX"])],
-    )
-    _require_whole(extension)
-    return extension
-
-
-def _require_whole(extension: Extension) -> None:
-    end = extension.offset + int(np.prod(extension.shape)) * np.dtype(extension.dtype).itemsize
-    size = extension.path.stat().st_size
-    if size < end:
+    if min(shape) < 1 or shape[0] < 2:
         raise InputError(
-            f"{extension.path} is cut short: its extension {extension.name} needs {end} bytes and "
-            f"the file has {size}; copy or download it again"
+            f"{path}: the extension {name} has {shape[0]} wavelengths of {shape[2]} x {shape[1]} "
+            "spaxels, where a cube has at least 2 wavelengths of 1 spaxel; give the whole cube"
         )
+    return shape
+
+
+def _stored_type(path: Path, header: Any, name: str) -> str:
+    if header["BITPIX"] not in _DTYPE:
+        raise InputError(
+            f"{path}: the extension {name} has BITPIX = {header['BITPIX']}, where FITS knows "
+            f"{', '.join(map(str, _DTYPE))}; copy or download the file again"
+        )
+    return _DTYPE[header["BITPIX"]]
+
+
+def _scaling(path: Path, header: Any, card: str, default: float) -> float:
+    value = header.get(card, default)
+    if not isinstance(value, int | float) or not np.isfinite(value):
+        raise InputError(
+            f"{path}: the header's {card} is {value!r}, where a number is needed; mend the card"
+        )
+    return float(value)
+
+
+def _blank(header: Any) -> int | None:
+    """Return the integer that stands for no value; floats have NaN for that."""
+    return int(header["BLANK"]) if header["BITPIX"] > 0 and "BLANK" in header else None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import lzma
 import os
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,11 @@ from numpy.typing import NDArray
 
 from betis.errors import InputError, RunFolderError
 
+_CREATOR, _COUNT = "betis", "NEXTEND"
+
+_UNPACKING = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+"""What the standard library raises on a damaged compressed file, beside OSError."""
+
 
 @contextmanager
 def open_fits(path: str | Path) -> Iterator[Any]:
@@ -23,23 +31,82 @@ def open_fits(path: str | Path) -> Iterator[Any]:
     Raises
     ------
     InputError
-        Where there is no such file, or it is not FITS, or it is cut short.
+        Where there is no such file, or it is not FITS, or it is cut short or damaged.
     """
     from astropy.io import fits
+    from astropy.io.fits.verify import VerifyError
 
-    where = Path(path)
-    if not where.exists():
-        raise InputError(f"there is no file {where}; check the path")
-    if where.is_dir():
-        raise InputError(f"{where} is a folder, where a FITS file was expected")
+    where = require_file(path)
     try:
         with warnings.catch_warnings():
             # Survey headers break the standard in small ways that do not touch the voxels.
             warnings.simplefilter("ignore")
             with fits.open(where, memmap=True) as hdus:
+                _load_headers(where, hdus)
                 yield hdus
+    except (OSError, *_UNPACKING) as error:
+        raise InputError(
+            f"{where} cannot be read as a FITS file: {_plain(error)}; check it, or copy it again"
+        ) from error
+    except VerifyError as error:
+        raise InputError(
+            f"{where} has a header card that is not FITS: {_plain(error)}; mend the card"
+        ) from error
+
+
+def require_file(path: str | Path) -> Path:
+    """Return the path of a file that is there.
+
+    Raises
+    ------
+    InputError
+        Where there is none, it cannot be reached, or it is a folder or a device.
+    """
+    where = Path(path)
+    try:
+        where.stat()
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {where}; check the path") from error
     except OSError as error:
-        raise InputError(f"{where} cannot be read as a FITS file: {_plain(error)}") from error
+        raise InputError(f"{where} cannot be read: {error.strerror}; check the path") from error
+    if where.is_dir():
+        raise InputError(f"{where} is a folder, where a file was expected")
+    if not where.is_file():
+        raise InputError(f"{where} is a device or a pipe, where a file was expected")
+    return where
+
+
+def _load_headers(path: Path, hdus: Any) -> None:
+    """Read every header now: astropy fails on a damaged one in whatever way it happens to."""
+    try:
+        for hdu in hdus:
+            _require_whole(path, hdu)
+        _require_every_extension(path, hdus)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"{path} has a damaged header, where the cards NAXIS, NAXIS1 ... and BITPIX must give "
+            "the size of each extension; copy or download it again"
+        ) from error
+
+
+def _require_every_extension(path: Path, hdus: Any) -> None:
+    """Check that a file of ours still has all that was written: a cut may fall between two."""
+    header = hdus[0].header
+    if header.get("CREATOR") == _CREATOR and header.get(_COUNT, 0) > len(hdus) - 1:
+        raise InputError(
+            f"{path} is cut short: it has {len(hdus) - 1} of its {header[_COUNT]} extensions; "
+            "copy it again, or make it anew"
+        )
+
+
+def _require_whole(path: Path, hdu: Any) -> None:
+    info = hdu.fileinfo()
+    end, size = info["datLoc"] + hdu.size, path.stat().st_size
+    if size < end and not info["file"].compression:
+        raise InputError(
+            f"{path} is cut short: its extension {hdu.name or 'without a name'} needs {end} bytes "
+            f"and the file has {size}; copy or download it again"
+        )
 
 
 def image_hdu(name: str, values: NDArray[Any], cards: Mapping[str, Any] | None = None) -> Any:
@@ -78,7 +145,8 @@ def write_fits(path: Path, hdus: Sequence[Any], cards: Mapping[str, Any] | None 
     from astropy.io import fits
 
     primary = fits.PrimaryHDU()
-    primary.header["CREATOR"] = ("betis", "program that made this file")
+    primary.header["CREATOR"] = (_CREATOR, "program that made this file")
+    primary.header[_COUNT] = (len(hdus), "number of extensions")
     primary.header.update(dict(cards or {}))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -117,8 +185,9 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def _plain(error: OSError) -> str:
-    return error.strerror or str(error).strip().splitlines()[0]
+def _plain(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    return str(text).splitlines()[0].split(". ")[0].split(", fix it")[0].rstrip(".")
 
 
 def _remedy(error: OSError) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from betis.arrays import F64
 from betis.flags import header_cards
 from betis.io.fits import image_hdu, open_fits, table_hdu, write_fits
+from betis.linelist import LineSet
 from betis.products import BinMap, ContinuumFit, LineFit, Sky, SnrMap, Spectra
 from betis.wavelength import Medium
 
@@ -120,11 +121,10 @@ def read_bins(path: Path) -> BinMap:
 
 
 def write_spectra(path: Path, spectra: Spectra, cards: Cards) -> None:
-    """Write ``spectra.fits``: FLUX, ERROR, MASK ``(bin, wave)`` and the axis as a table WAVE."""
+    """Write ``spectra.fits``: FLUX, ERROR, MASK ``(bin, wave)``, WAVE, and the table PIXELS."""
     sky = spectra.sky or Sky(shape=(0, 0))
     unit = flux_unit(sky, density=True)
-    axis = {
-        "wave": spectra.wave,
+    pixels = {
         "low": spectra.edges[:-1],
         "high": spectra.edges[1:],
         "lsf": spectra.lsf,
@@ -134,7 +134,8 @@ def write_spectra(path: Path, spectra: Spectra, cards: Cards) -> None:
         image_hdu("FLUX", spectra.flux, {"BUNIT": unit}),
         image_hdu("ERROR", spectra.error, {"BUNIT": unit}),
         image_hdu("MASK", spectra.mask),
-        table_hdu("WAVE", axis, dict.fromkeys(("wave", "low", "high", "lsf"), "Angstrom")),
+        image_hdu("WAVE", spectra.wave, {"BUNIT": "Angstrom"}),
+        table_hdu("PIXELS", pixels, dict.fromkeys(("low", "high", "lsf"), "Angstrom")),
         table_hdu("ROWS", {"n_spaxel": spectra.n_spaxel}),
         image_hdu("FIELD", np.zeros(sky.shape, np.uint8), {**sky.wcs, "FLUXSCAL": sky.flux_scale}),
     ]
@@ -144,20 +145,20 @@ def write_spectra(path: Path, spectra: Spectra, cards: Cards) -> None:
 def read_spectra(path: Path) -> Spectra:
     """Read ``spectra.fits``."""
     with open_fits(path) as hdus:
-        axis, head = hdus["WAVE"].data, hdus[0].header
-        edges = np.append(axis["low"], axis["high"][-1:])
+        pixels, head = hdus["PIXELS"].data, hdus[0].header
+        edges = np.append(pixels["low"], pixels["high"][-1:])
         return Spectra(
-            np.array(axis["wave"], dtype=float),
+            _image(hdus, "WAVE"),
             _image(hdus, "FLUX"),
             _image(hdus, "ERROR"),
             np.array(hdus["MASK"].data, dtype=bool),
             medium=cast("Medium", head["MEDIUM"]),
-            lsf=np.array(axis["lsf"], dtype=float),
+            lsf=np.array(pixels["lsf"], dtype=float),
             edges=np.array(edges, dtype=float),
             redshift=float(head["REDSHIFT"]),
-            sky_window=np.array(axis["sky_window"], dtype=bool),
+            sky_window=np.array(pixels["sky_window"], dtype=bool),
             n_spaxel=np.array(hdus["ROWS"].data["n_spaxel"], dtype=np.int32),
-            sky=_read_sky(hdus["FIELD"].header),
+            sky=read_sky(hdus["FIELD"].header),
         )
 
 
@@ -192,14 +193,24 @@ def read_continuum(path: Path) -> ContinuumFit:
             model=model,
             weights=weights,
             used=np.array(hdus["USED"].data, dtype=bool),
-            core_wave=_native(cores["core_wave"]),
-            core_err=_native(cores["core_err"]).reshape(-1, len(model)).T.copy(),
-            **{name: _native(table[name]) for name in table.names if name != "bin_id"},
+            core_wave=native(cores["core_wave"]),
+            core_err=native(cores["core_err"]).reshape(-1, len(model)).T.copy(),
+            **{name: native(table[name]) for name in table.names if name != "bin_id"},
         )
 
 
-def write_lines(path: Path, fit: LineFit, cards: Cards) -> None:
+def write_lines(path: Path, fit: LineFit, line_set: LineSet, cards: Cards) -> None:
     """Write ``lines.fits``: table LINES (a row a bin and line), LINELIST, GROUPS, BACKGROUND."""
+    lines = line_set.lines
+    line_list = {
+        "line": np.array(fit.names),
+        "group": fit.group,
+        "air": np.array([line.air for line in lines]),
+        "vacuum": np.array([line.vacuum for line in lines]),
+        "kinematics": np.array([line.kinematics for line in lines]),
+        "ratio_of": np.array([line.ratio_of for line in lines]),
+        "ratio": np.array([line.ratio for line in lines]),
+    }
     n_row, n_line = fit.flux.shape
     columns: dict[str, NDArray[Any]] = {
         "bin_id": np.repeat(np.arange(n_row, dtype=np.int32), n_line),
@@ -212,7 +223,7 @@ def write_lines(path: Path, fit: LineFit, cards: Cards) -> None:
     units.update(dict.fromkeys(("flux", "flux_err", "flux_direct", "upper_limit"), flux))
     hdus = [
         table_hdu("LINES", columns, units),
-        table_hdu("LINELIST", {"line": np.array(fit.names), "group": fit.group}),
+        table_hdu("LINELIST", line_list, dict.fromkeys(("air", "vacuum"), "Angstrom")),
         table_hdu("GROUPS", {"background_wave": fit.background_wave}),
         image_hdu("BACKGROUND", fit.background, {"BUNIT": density}),
     ]
@@ -228,15 +239,15 @@ def read_lines(path: Path) -> LineFit:
     with open_fits(path) as hdus:
         table, linelist = hdus["LINES"].data, hdus["LINELIST"].data
         names = tuple(str(name) for name in linelist["line"])
-        per_line = {name: _native(table[name]).reshape(-1, len(names)) for name in _PER_LINE}
+        per_line = {name: native(table[name]).reshape(-1, len(names)) for name in _PER_LINE}
         return LineFit(
             names=names,
-            group=_native(linelist["group"]),
+            group=native(linelist["group"]),
             background=_image(hdus, "BACKGROUND"),
-            background_wave=_native(hdus["GROUPS"].data["background_wave"]),
-            sky=_read_sky(hdus["FIELD"].header),
+            background_wave=native(hdus["GROUPS"].data["background_wave"]),
+            sky=read_sky(hdus["FIELD"].header),
             **per_line,
-            **{name: _native(hdus[name.upper()].data) for name in _PER_GROUP},
+            **{name: native(hdus[name.upper()].data) for name in _PER_GROUP},
         )
 
 
@@ -258,7 +269,8 @@ def _image(hdus: Any, name: str) -> F64:
     return np.array(hdus[name].data, dtype=float)
 
 
-def _native(values: NDArray[Any]) -> NDArray[Any]:
+def native(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values of a FITS file in the machine's own byte order and betis's own types."""
     kind = {"f": np.float64, "i": np.int32}.get(values.dtype.kind, values.dtype)
     return np.array(values, dtype=kind)
 
@@ -267,7 +279,8 @@ def _number(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _read_sky(header: Any) -> Sky:
+def read_sky(header: Any) -> Sky:
+    """Return the field that a 2-D image's header describes."""
     from betis.io.wcs import celestial_cards
 
     shape = (int(header["NAXIS2"]), int(header["NAXIS1"])) if header["NAXIS"] == 2 else (0, 0)

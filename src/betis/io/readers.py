@@ -63,5 +63,6 @@ def _require_cube(path: str | Path, hdus: object) -> None:
     if 3 not in axes:
         raise InputError(
             f"{path} holds no 3-D image (its extensions have {', '.join(map(str, axes))} axes), "
-            "where a cube (wavelength, y, x) was expected"
+            "where a cube (wavelength, y, x) was expected; if it should hold one, the file may be "
+            "cut short"
         )

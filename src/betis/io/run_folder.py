@@ -53,6 +53,7 @@ class RunFolder:
         RunFolderError
             Where it holds the run of another cube.
         """
+        _require_text(self.path.resolve(), cube)
         before = self.provenance().get("input", {})
         if before and before.get("blake2b") != digest:
             raise RunFolderError(
@@ -60,7 +61,21 @@ class RunFolder:
                 "choose another folder with -o, or remove that one"
             )
         self.create()
-        self.note({"input": {"path": str(cube), "blake2b": digest}})
+        self.note({"input": {"path": str(cube), "blake2b": digest, **_stamp(cube)}})
+
+    def digest_of_cube(self, cube: Path) -> str:
+        """Return the digest of a cube, from the provenance where the file has not been touched.
+
+        Raises
+        ------
+        InputError
+            Where it cannot be read.
+        """
+        known = self.provenance().get("input", {})
+        stamp = {"path": str(cube), **_stamp(cube)}
+        if stamp == {name: known.get(name) for name in stamp}:
+            return str(known["blake2b"])
+        return digest_file(cube)
 
     def provenance(self) -> dict[str, Any]:
         """Return what is known of how the run was made; empty where nothing is.
@@ -71,15 +86,19 @@ class RunFolder:
             Where the file is damaged.
         """
         file = self / PROVENANCE
-        if not file.exists():
-            return {}
         try:
-            known: dict[str, Any] = json.loads(file.read_text("utf-8"))
+            known = json.loads(file.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as error:
+            raise RunFolderError(
+                f"{file} cannot be read: {error.strerror}; choose another folder with -o"
+            ) from error
         except ValueError as error:
             raise RunFolderError(
                 f"{file} is damaged ({error}); remove it to start this run afresh"
             ) from error
-        return known
+        return _tables_of(file, known)
 
     def note(self, facts: Mapping[str, Any]) -> None:
         """Add facts to the provenance; tables are merged one level deep."""
@@ -99,6 +118,34 @@ class RunFolder:
             except InputError:
                 return ""
         return str(self.provenance().get("stages", {}).get(name, {}).get("key", ""))
+
+
+def _require_text(*paths: Path) -> None:
+    for path in paths:
+        try:
+            str(path).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise RunFolderError(
+                f"the path {str(path)!r} is not valid UTF-8, which config.toml and the report "
+                "need; rename it"
+            ) from error
+
+
+def _tables_of(file: Path, known: object) -> dict[str, Any]:
+    tables = {"input", "stages", "warnings"}
+    if not isinstance(known, dict) or any(
+        not isinstance(known[name], dict) for name in tables & set(known)
+    ):
+        raise RunFolderError(
+            f"{file} is damaged (its tables are missing); remove it to start this run afresh"
+        )
+    return known
+
+
+def _stamp(path: Path) -> dict[str, int]:
+    """Return what changes when a file is written: its size and the time of that."""
+    status = path.stat()
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def digest_file(path: Path) -> str:

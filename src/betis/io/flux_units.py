@@ -1,0 +1,73 @@
+"""What 1 stands for in a cube, from the many ways in which BUNIT is spelled."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+
+from betis.errors import InputError
+
+_DENSITY = "erg s-1 cm-2 Angstrom-1"
+_PER_FREQUENCY = "erg s-1 cm-2 Hz-1"
+_PREFIX = re.compile(
+    r"^(?:10\s*(?:\*\*|\^)\s*\(?\s*([-+]?\d+)\s*\)?|1(?:\.0*)?e([-+]?\d+))\s*\*?\s*", re.IGNORECASE
+)
+_ANGSTROM = re.compile(r"\b(?:Ang(?:stroms?)?|AA?)(?=$|[^A-Za-z])", re.IGNORECASE)
+_LARGEST = 100
+"""Powers of ten beyond this are a mistake, not a unit."""
+
+
+def flux_density_scale(unit: str) -> float:
+    """Return what 1 stands for (erg/s/cm²/Angstrom) in a unit such as ``10**(-20)*erg/s/...``.
+
+    Returns
+    -------
+    A power of ten; 0 where the unit is no flux density, or cannot be understood.
+
+    Raises
+    ------
+    InputError
+        Where the unit is one per frequency, or the square of a flux density (a variance).
+    """
+    squared = re.fullmatch(r"\((.*)\)\s*(?:\*\*|\^)\s*\(?2\)?", unit.strip())
+    if squared and flux_density_scale(squared.group(1)):
+        raise InputError(
+            f"the flux has BUNIT = {unit!r}, the unit of a variance; put the flux into DATA and "
+            "the variance into STAT"
+        )
+    exponent, parsed = _parse(unit)
+    if parsed is None:
+        return 0.0
+    if parsed.is_equivalent(_PER_FREQUENCY):
+        raise InputError(
+            f"the flux has BUNIT = {unit!r}, per unit of frequency, where erg/s/cm2/Angstrom is "
+            "needed; convert the cube"
+        )
+    return _power_of_ten(exponent, parsed) if parsed.is_equivalent(_DENSITY) else 0.0
+
+
+def _power_of_ten(exponent: int, parsed: Any) -> float:
+    power = exponent + float(np.log10(parsed.to(_DENSITY)))
+    nearest = round(power)
+    known = abs(power - nearest) < 1e-6 and abs(nearest) <= _LARGEST
+    return float(f"1e{nearest}") if known else 0.0
+
+
+def _parse(unit: str) -> tuple[int, Any]:
+    """Return the power of ten in front, and the rest as an astropy unit (None where it is none)."""
+    from astropy import units
+
+    text = unit.strip()
+    prefix = _PREFIX.match(text)
+    exponent = int(prefix.group(1) or prefix.group(2)) if prefix else 0
+    rest = text[prefix.end() :] if prefix else text
+    rest = re.sub(r"^\((.*)\)$", r"\1", rest)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return exponent, units.Unit(_ANGSTROM.sub("Angstrom", rest)) if rest else None
+    except (ValueError, TypeError):
+        return exponent, None
