@@ -1,14 +1,17 @@
 """Short names of the array types in annotations, and how a container of arrays prints."""
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
-I32 = NDArray[np.int32]
-B8 = NDArray[np.bool_]
-Index = NDArray[np.intp]
+# numpy.typing.NDArray is a TypeAliasType in newer numpy, which jaxtyping does not take.
+F64 = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]
+F32 = np.ndarray[tuple[Any, ...], np.dtype[np.float32]]
+C128 = np.ndarray[tuple[Any, ...], np.dtype[np.complex128]]
+I32 = np.ndarray[tuple[Any, ...], np.dtype[np.int32]]
+B8 = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
+Index = np.ndarray[tuple[Any, ...], np.dtype[np.intp]]
 
 
 class Brief:

@@ -11,16 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from scipy.interpolate import CubicSpline
 
-from betis.arrays import B8, F64, I32
+from betis.arrays import B8, C128, F64, I32
 from betis.continuum.kernel import Grid
 from betis.errors import FitError, InputError
 from betis.lsf import FWHM_PER_SIGMA
 from betis.products import Spectra, Templates
-from betis.wavelength import C_KMS, air_to_vacuum, rest_wave
+from betis.wavelength import C_KMS, air_to_vacuum, pixel_widths, rest_wave
 
 _STEP_PER_SIGMA = 0.85
 """Grid step over the smallest width in the data; the test of the interpolation error fixes it."""
@@ -233,7 +232,7 @@ def _missing_sigma(
     """Return the dispersion (Angstrom) from the templates to the data, pixels included."""
     lsf = np.interp(wave, spectra.wave, spectra.lsf)
     fwhm = np.interp(wave, template_wave, templates.fwhm)
-    pixel = np.interp(wave, spectra.wave, np.diff(spectra.edges))
+    pixel = np.interp(wave, spectra.wave, pixel_widths(spectra.edges))
     variance = (lsf**2 - fwhm**2) / FWHM_PER_SIGMA**2 + pixel**2 / 12
     return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
@@ -275,9 +274,7 @@ def _closed(values: Float[F64, "template grid"]) -> Float[F64, "template grid"]:
     return closed
 
 
-def _reduce(
-    spectrum: NDArray[np.complex128], n_grid: int
-) -> tuple[Float[F64, "template component"], NDArray[np.complex128]]:
+def _reduce(spectrum: C128, n_grid: int) -> tuple[Float[F64, "template component"], C128]:
     """Return few components in Fourier space, and the mixing that gives the templates back."""
     values = np.fft.irfft(spectrum, n_grid, axis=1)
     left, strength, right = np.linalg.svd(values, full_matrices=False)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Complex, Float
-from numpy.typing import NDArray
 from scipy import fft, sparse
 from scipy.interpolate import CubicSpline
 from scipy.special import erf
 
-from betis.arrays import F64
+from betis.arrays import C128, F64
 from betis.errors import ConfigError
 from betis.extinction import extinction_curve
 from betis.lsf import FWHM_PER_SIGMA, muse_fwhm, quadrature_difference
@@ -30,8 +29,6 @@ _PADDING = 4000.0
 """Of the velocity grid beyond the cube's range, km/s: what Fourier space wraps round."""
 _REACH = 8.0
 """Lines are followed this many dispersions from their centre: 1e-15 of the flux is beyond."""
-
-C128 = NDArray[np.complex128]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
