@@ -151,8 +151,8 @@ def _make_bins(run: Run) -> BinMap:
     if low.all():
         raise InputError(
             f"no bin reaches S/N {bins.target:g} in {measured.line}: the best has "
-            f"{np.nanmax(bins.snr):.3g}; lower --target-snr or choose a brighter line with "
-            "--snr-line"
+            f"{np.nanmax(bins.snr):.3g}; check the redshift, lower --target-snr, or choose a "
+            "brighter line with --snr-line"
         )
     share = bins.n_spaxel[low].sum() / bins.n_spaxel.sum()
     if share > 0.5:
