@@ -224,7 +224,8 @@ def _fill(velocity: F64) -> F64:
     while np.isnan(filled).any():
         weight = gaussian_filter(known.astype(float), width, mode="constant")
         mean = gaussian_filter(value, width, mode="constant") / np.maximum(weight, 1e-300)
-        usable = np.isnan(filled) & (weight > 1e-3)
+        # Relative to its peak: the weight of a few spaxels falls without limit as it spreads.
+        usable = np.isnan(filled) & (weight > 1e-3 * weight.max())
         filled[usable] = mean[usable]
         width *= 2
     return filled

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from betis.arrays import F64, I32
+from betis.arrays import F32, F64, I32
 from betis.compute import Progress
 from betis.errors import InputError
 from betis.products import BinMap, Cube, Spectra, noise_growth
@@ -72,7 +71,7 @@ def _spectra(
     bins: BinMap,
     flux: Float[F64, "bin wave"],
     variance: Float[F64, "bin wave"],
-    good: Float[NDArray[np.float32], "bin wave"],
+    good: Float[F32, "bin wave"],
 ) -> Spectra:
     n_spaxel = bins.n_spaxel[:, None]
     window = np.zeros(cube.wave.size, bool) if cube.sky_window is None else cube.sky_window

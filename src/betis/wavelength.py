@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from betis.arrays import F64
+from betis.arrays import B8, F64
 from betis.errors import InputError
 
 Medium = Literal["air", "vacuum"]
 
 C_KMS = 299792.458
 """Speed of light, km/s."""
+
+GAP = 1.9
+"""A step so many times the step before or after it is a gap: one pixel that is missing is."""
 
 _ANGSTROM_PER_UNIT = {
     "angstrom": 1.0,
@@ -127,6 +130,27 @@ def pixel_edges(wave: ArrayLike) -> Float[F64, " wave+1"]:
         )
     middle = 0.5 * (centre[1:] + centre[:-1])
     return np.concatenate([[2 * centre[0] - middle[0]], middle, [2 * centre[-1] - middle[-1]]])
+
+
+def pixel_widths(edges: ArrayLike) -> Float[F64, " wave"]:
+    """Return how wide the pixels are; those beside a gap, whose edges span it, as their neighbours.
+
+    The width of a pixel, or that of the narrower of its neighbours where it is less.
+    """
+    width = np.pad(np.diff(np.asarray(edges, dtype=float)), 1, mode="edge")
+    return np.asarray(np.minimum(width[1:-1], np.minimum(width[:-2], width[2:])))
+
+
+def beside_gaps(wave: ArrayLike) -> Bool[B8, " wave"]:
+    """Tell the pixels that lie at an end of a gap, where the step jumps to `GAP` times another.
+
+    Halfway between the centres is no edge of theirs.
+    """
+    step = np.diff(np.asarray(wave, dtype=float))
+    ratio = step[1:] / step[:-1]
+    beside = np.zeros(step.size + 1, dtype=bool)
+    beside[1:-1] = (ratio > GAP) | (ratio < 1 / GAP)
+    return beside
 
 
 def read_axis(header: Mapping[str, Any], axis: int = 3) -> WaveAxis:

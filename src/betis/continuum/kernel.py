@@ -282,10 +282,17 @@ def _step(
 def _tolerances(
     scaled: Float[Array, " wave"], weight: Float[Array, " wave"], chi2: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Return the changes of chi2 at which a row is done, and those that rounding may cause."""
+    """Return the changes of chi2 at which a row is done, and those that it may be stuck at.
+
+    The latter in units of the scatter where that exceeds the errors: the errors of the data are
+    then not what limits the parameters.
+    """
     rounding = 1e-13 * jnp.sum(jnp.square(scaled))
     reduced = chi2 / jnp.maximum(jnp.sum(weight > 0), 1)
-    return _CHI2_TOLERANCE * jnp.minimum(1.0, reduced) + rounding, _CHI2_NEGLIGIBLE + rounding
+    return (
+        _CHI2_TOLERANCE * jnp.minimum(1.0, reduced) + rounding,
+        _CHI2_NEGLIGIBLE * jnp.maximum(1.0, reduced) + rounding,
+    )
 
 
 def _judge(

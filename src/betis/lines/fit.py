@@ -97,7 +97,7 @@ def fit_lines(
             f"{gas.flux.shape}; give the continuum fit of these spectra"
         )
     wave = line_set.waves(gas.medium, gas.redshift)
-    on_axis = np.where((wave > gas.edges[0]) & (wave < gas.edges[-1]), wave, np.nan)
+    on_axis = _on_axis(wave, gas, options.window)
     group = fit_groups(line_set, on_axis, options.window)
     table = _empty(gas.n_spectrum, wave, group)
     kinds = group_classes(line_set, on_axis, gas, options)
@@ -115,6 +115,13 @@ def fit_lines(
         if progress:
             progress(part.n_spectrum)
     return _finish(table, line_set, gas, options)
+
+
+def _on_axis(wave: F64, gas: Spectra, window: float) -> Float[F64, " line"]:
+    """Return the places of the lines; NaN outside the axis, and far inside a gap of it."""
+    inside = (wave > gas.edges[0]) & (wave < gas.edges[-1])
+    first, last = np.searchsorted(gas.wave, [wave - window, wave + window])
+    return np.where(inside & (last > first), wave, np.nan)
 
 
 def _fit_class(
@@ -145,6 +152,8 @@ def _depth_errors(
     for index, line in enumerate(line_set.lines):
         name, ratio = free_flux(line_set, line.name)
         near = np.abs(continuum.core_wave - place[name]) < _SAME_LINE
+        if np.isnan(place[name]):
+            ratio, near = 1.0, np.abs(continuum.core_wave - wave[index]) < _SAME_LINE
         if near.any():
             error[:, index] = abs(ratio) * continuum.core_err[block, near.argmax()]
     return np.asarray(np.nan_to_num(error))
@@ -234,9 +243,15 @@ def _equivalent_width(
 
 
 def _mean_level(values: LineValues, gas: Spectra, continuum: F64) -> F64:
-    """Return the mean of the continuum within 3 sigma of each line, from its running integral."""
+    """Return the mean of the continuum within 3 sigma of each line, from its running integral.
+
+    Pixels where the continuum is not known are left out; NaN where they are most of them.
+    """
     width = np.diff(gas.edges)
-    running = np.concatenate([np.zeros((len(continuum), 1)), np.cumsum(continuum * width, 1)], 1)
+    known = np.isfinite(continuum)
+    area, extent = (
+        _running(values * width) for values in (np.where(known, continuum, 0.0), 1.0 * known)
+    )
     reach = np.maximum(_SIDE * values.sigma_obs, width.min())
     ends = [
         np.clip(np.nan_to_num(values.wave_obs + side * reach, nan=gas.wave[0]),
@@ -244,9 +259,16 @@ def _mean_level(values: LineValues, gas: Spectra, continuum: F64) -> F64:
         for side in (-1, 1)
     ]  # fmt: skip
     row = np.tile(np.arange(gas.n_spectrum), len(values.flux) // gas.n_spectrum)[:, None]
-    low, high = (_interpolate(running, gas.edges, row, place) for place in ends)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((high - low) / (ends[1] - ends[0]))
+    total, seen = (
+        _interpolate(sums, gas.edges, row, ends[1]) - _interpolate(sums, gas.edges, row, ends[0])
+        for sums in (area, extent)
+    )
+    enough = seen > 0.5 * (ends[1] - ends[0])
+    return np.asarray(np.where(enough, total, np.nan) / np.where(enough, seen, 1.0))
+
+
+def _running(values: Float[F64, "spectrum wave"]) -> Float[F64, "spectrum edge"]:
+    return np.pad(np.cumsum(values, axis=1), ((0, 0), (1, 0)))
 
 
 def _interpolate(running: F64, edges: F64, row: Index, place: F64) -> F64:

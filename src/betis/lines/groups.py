@@ -16,7 +16,7 @@ from betis.lines.model import Problem
 from betis.lsf import FWHM_PER_SIGMA
 from betis.options import LineOptions
 from betis.products import Spectra
-from betis.wavelength import C_KMS
+from betis.wavelength import C_KMS, pixel_widths
 
 __all__ = ["GroupClass", "fit_groups", "free_flux", "group_classes", "lsf_sigma", "problems"]
 
@@ -254,7 +254,7 @@ def _ends(wave: F64, real: B8) -> tuple[F64, F64]:
 
 
 def _pixel_velocity(gas: Spectra, wave: F64) -> Float[F64, "group 1"]:
-    step = np.diff(gas.edges)[np.searchsorted(gas.wave, wave).clip(max=gas.wave.size - 1)]
+    step = pixel_widths(gas.edges)[np.searchsorted(gas.wave, wave).clip(max=gas.wave.size - 1)]
     return np.asarray(step / wave * C_KMS)[:, None]
 
 

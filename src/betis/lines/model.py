@@ -173,21 +173,6 @@ def split_params(
     return params[:n_flux], params[n_flux:middle], params[middle:-2], params[-2:]
 
 
-def line_places(
-    velocity: Float[Array, " kin"], width: Float[Array, " kin"], problem: Problem
-) -> tuple[list[Scalar], list[Scalar]]:
-    """Return the velocity and the observed dispersion (km/s) of each line."""
-    n_line, n_kin = problem.kinematics.shape
-    centers, sigmas = [], []
-    for i in range(n_line):
-        member = [problem.kinematics[i, k] for k in range(n_kin)]
-        center = sum((member[k] * velocity[k] for k in range(n_kin)), jnp.zeros(()))
-        square = sum((member[k] * width[k] ** 2 for k in range(n_kin)), problem.excess[i])
-        centers.append(center)
-        sigmas.append(jnp.sqrt(square))
-    return centers, sigmas
-
-
 class LineTerms(NamedTuple):
     """One line of the model: its flux, its place (km/s), and its profile per Angstrom."""
 

@@ -1,7 +1,9 @@
 """First guesses: one velocity a spectrum, from all its emission lines together.
 
 A start only has to lie in the right valley, so it is found on a grid, and it has to be robust:
-each line's vote grows with the logarithm of its S/N, and a window with a spike has none.
+each line's vote grows with the logarithm of its S/N, and a window with a spike has none. Such
+votes place even the brightest line no better than its width allows, and the noise of the others
+moves them; the last word near the velocity elected is therefore that of the brightest lines.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ _BROAD = 120.0
 _MOST_VOTES = 10.0
 _CHANCE = 4.0
 _SPIKE = 10.0
+_NEAR = 250.0
+"""How far from the elected velocity the brightest lines may move it, km/s."""
 
 
 def start_velocity(
@@ -45,18 +49,32 @@ def start_velocity(
     n_step = int(np.ceil(options.max_velocity / _STEP))
     grid = np.linspace(-options.max_velocity, options.max_velocity, 2 * n_step + 1)
     score = np.zeros((gas.n_spectrum, grid.size))
-    power = np.zeros((gas.n_spectrum, grid.size))
-    n_line = 0
-    for line, center in zip(line_set.lines, wave, strict=True):
-        if not line.absorption and np.isfinite(center):
-            snr = _matched_snr(gas, float(center), grid, options.window)
-            score += np.log1p(snr**2)
-            power += np.minimum(snr, _MOST_VOTES) ** 2
-            n_line += 1
+    power, squares = np.zeros_like(score), np.zeros_like(score)
+    centers = _voting(line_set, wave)
+    for center in centers:
+        snr = _matched_snr(gas, float(center), grid, options.window)
+        score += np.log1p(snr**2)
+        power += np.minimum(snr, _MOST_VOTES) ** 2
+        squares += snr**2
     best = score.argmax(axis=1)
     strength = np.take_along_axis(power, best[:, None], 1)[:, 0]
-    found = strength > n_line + _CHANCE * np.sqrt(2.0 * n_line)
-    return np.where(found, grid[best], 0.0)
+    found = strength > centers.size + _CHANCE * np.sqrt(2.0 * centers.size)
+    is_near = np.abs(grid - grid[best][:, None]) <= _NEAR
+    return np.where(found, grid[np.where(is_near, squares, -1.0).argmax(axis=1)], 0.0)
+
+
+def _voting(line_set: LineSet, wave: Float[F64, " line"]) -> Float[F64, " voter"]:
+    """Return the places of the emission lines on the axis.
+
+    Without the fainter line of a tied pair: alone, another bright line could be taken for it.
+    """
+    place = dict(zip(line_set.names, wave, strict=True))
+    is_voter = [
+        not line.absorption
+        and not (line.ratio < 1 and np.isfinite(place.get(line.ratio_of, np.nan)))
+        for line in line_set.lines
+    ]
+    return np.asarray(wave[np.array(is_voter, dtype=bool) & np.isfinite(wave)])
 
 
 def _matched_snr(

@@ -13,7 +13,7 @@ from betis.arrays import B8, F64, I32, Brief
 from betis.errors import InputError
 from betis.products.cube import Sky
 from betis.products.fits import ContinuumFit
-from betis.wavelength import Medium, pixel_edges
+from betis.wavelength import Medium, beside_gaps, pixel_edges
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,7 +34,8 @@ class Spectra(Brief):
     lsf : Angstrom
         FWHM of the line-spread function, a number or ``[wave]``; None means infinitely sharp.
     edges : Angstrom [wave+1]
-        Pixel edges; halfway between the centres where not given.
+        Pixel edges; halfway between the centres where not given, and then the pixels at both
+        ends of a gap are masked, since that is not where theirs are.
     redshift
         What the axis has been divided by, minus one.
     sky_window : bool [wave]
@@ -47,7 +48,8 @@ class Spectra(Brief):
     Raises
     ------
     InputError
-        Where shapes disagree or the wavelengths are not increasing.
+        Where shapes disagree, the wavelengths are not increasing, or a width of the line-spread
+        function is not finite or negative.
     """
 
     wave: Float[F64, " wave"]
@@ -76,6 +78,8 @@ class Spectra(Brief):
         if self.medium not in ("air", "vacuum"):
             raise InputError(f"the medium is {self.medium!r}, where it must be 'air' or 'vacuum'")
         mask = given.astype(bool) | ~np.isfinite(flux) | ~np.isfinite(error) | (error <= 0)
+        if self.edges is None:
+            mask |= beside_gaps(wave)
         lsf = np.full(wave.size, self.lsf or 0.0) if np.ndim(self.lsf) == 0 else self.lsf
         values = {
             "wave": wave,
@@ -83,7 +87,7 @@ class Spectra(Brief):
             "flux": np.where(mask, 0.0, flux),
             "error": np.where(mask, np.inf, error),
             "mask": mask,
-            "lsf": _sized(lsf, wave, "lsf"),
+            "lsf": _widths(_sized(lsf, wave, "lsf")),
             "sky_window": _sized(self.sky_window, np.zeros(wave.size, bool), "sky_window"),
             "n_spaxel": _sized(self.n_spaxel, np.ones(len(flux), np.int32), "n_spaxel"),
         }
@@ -98,7 +102,7 @@ class Spectra(Brief):
     def subtract(self, continuum: ContinuumFit | ArrayLike) -> Spectra:
         """Return the nebular spectra: these minus a continuum ``[spectrum, wave]``.
 
-        Rows whose continuum is not finite are masked as a whole.
+        Pixels where the continuum is not finite are masked.
         """
         model = continuum.model if isinstance(continuum, ContinuumFit) else np.asarray(continuum)
         if np.shape(model) != self.flux.shape:
@@ -129,8 +133,27 @@ def _sized(values: ArrayLike | None, default: NDArray[Any], name: str) -> NDArra
     return default if values is None else np.asarray(values, dtype=default.dtype)
 
 
+def _widths(lsf: Float[F64, " wave"]) -> Float[F64, " wave"]:
+    wrong = ~np.isfinite(lsf) | (lsf < 0)
+    if wrong.any():
+        raise InputError(
+            f"lsf is negative or not finite at {wrong.sum()} of {lsf.size} wavelengths, where a "
+            "width in Angstrom was expected at each, masked pixels too; fill them from their "
+            "neighbours"
+        )
+    return lsf
+
+
+def _unmasked(values: ArrayLike) -> NDArray[Any]:
+    """Return a plain array: NaN, or True in a mask, where a masked array is masked."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return np.asarray(values)
+    plain = np.asarray(np.ma.getdata(values))
+    return np.where(np.ma.getmaskarray(values), True if plain.dtype == bool else np.nan, plain)
+
+
 def _rows(values: ArrayLike, wave: F64, name: str) -> NDArray[Any]:
-    rows = np.atleast_2d(np.asarray(values))
+    rows = np.atleast_2d(_unmasked(values))
     if rows.ndim != 2 or rows.shape[1] != wave.size:
         raise InputError(
             f"{name} has shape {np.shape(values)}, where (spectrum, {wave.size}) was expected, "
