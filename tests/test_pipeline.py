@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import betis
 from betis import pipeline
 from betis.config import options_from, read_tables
 from betis.io import products as files
+from betis.io.templates import load_templates, save_templates
 from betis.mock import MockOptions, compare, make_galaxy, read_truth, truth_path, write_muse
 
 PRODUCTS = {
@@ -186,6 +188,19 @@ def test_correlated_noise_is_seen_in_the_residuals_of_large_bins(tmp_path, width
     pipeline.execute(run, "continuum")
     assert (run.obtain("bin").n_spaxel >= 10).sum() >= 3
     assert any("--correlation" in text for text in listener.warned) == warns
+
+
+def test_a_base_broader_than_the_data_is_said(mock_cube, tmp_path):
+    base = load_templates("bpass")
+    save_templates(tmp_path / "broad.npz", replace(base, fwhm=np.full_like(base.fwhm, 6.0)))
+    listener = Recorder()
+    tables = {
+        "prepare": {"redshift": 0.01},
+        "continuum": {"templates": str(tmp_path / "broad.npz")},
+    }
+    run = pipeline.open_run(tmp_path / "run", mock_cube, tables, listener)
+    pipeline.execute(run, "continuum")
+    assert any("broader than the data at 100 % of the pixels" in text for text in listener.warned)
 
 
 def test_spaxel_by_spaxel_without_stars(mock_cube, tmp_path):

@@ -21,6 +21,7 @@ from betis.binning import quadtree, spaxel
 from betis.binning.quality import LARGE_BIN, correlation_of_residuals
 from betis.config import options_from, read_tables, to_toml
 from betis.continuum import fit as continuum_fit
+from betis.continuum.templates import template_broader_share
 from betis.errors import ConfigError, InputError, RunFolderError
 from betis.extinction import extinction_curve
 from betis.flags import Flag
@@ -45,6 +46,9 @@ BINNINGS = {"quadtree": quadtree.quadtree, "spaxel": spaxel.spaxels}
 
 _LIBRARIES = ("numpy", "scipy", "astropy", "jax", "dust_extinction")
 
+
+_BROAD_SHARE = 0.05
+"""Share of pixels at which the base may be broader than the data without a warning."""
 
 _CORRELATION_EXCESS = 0.1
 """Excess of alpha over the one in use that is worth a warning."""
@@ -177,9 +181,11 @@ def _fit_continuum(run: Run) -> ContinuumFit:
         return continuum_fit.no_continuum(spectra)
     run.begin("continuum", spectra.n_spectrum)
     emission = _line_set(run).emission()
+    base = load_templates(options.templates)
+    _warn_of_broad_base(run, template_broader_share(base, spectra))
     fit = continuum_fit.fit_continuum(
         spectra,
-        load_templates(options.templates),
+        base,
         options,
         dust=extinction_curve(options.law, spectra.wave, options.r_v),
         line_waves=emission.waves(spectra.medium, spectra.redshift),
@@ -192,6 +198,15 @@ def _fit_continuum(run: Run) -> ContinuumFit:
         )
     _warn_of_correlation(run, fit)
     return fit
+
+
+def _warn_of_broad_base(run: Run, share: float) -> None:
+    if share > _BROAD_SHARE:
+        run.warn(
+            "continuum",
+            f"the stellar base is broader than the data at {100 * share:.0f} % of the pixels: "
+            "stellar dispersions come out too small; a sharper base would mend it.",
+        )
 
 
 def _warn_of_correlation(run: Run, fit: ContinuumFit) -> None:
