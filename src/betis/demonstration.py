@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from betis import pipeline
+from betis import pipeline, stages
 from betis.errors import RunFolderError
 from betis.io.run_folder import CONFIG, PROVENANCE, RunFolder
 from betis.mock import MockOptions, Recovery, make_galaxy, truth_path, write_muse
@@ -36,7 +36,7 @@ def demo(
     run = pipeline.open_run(output, cube, tables, listener)
     run.folder.note({"mock": asdict(chosen), "truth": truth_path(cube).name})
     pipeline.execute(run)
-    recovery = pipeline.recovery_of(run)
+    recovery = stages.recovery_of(run)
     if recovery is None:
         raise RunFolderError(f"{truth_path(cube)} is missing; remove {output} and start again")
     return recovery
