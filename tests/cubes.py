@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from scipy.special import erf
 
-from betis.io.cube_source import ArraySource
+from betis.io.cube_source import clean_block
 from betis.lsf import FWHM_PER_SIGMA, muse_fwhm
 from betis.products import Cube, Sky
 from betis.wavelength import C_KMS, air_to_vacuum, pixel_edges, vacuum_to_air
@@ -28,6 +29,20 @@ WCS = {
     "CUNIT1": "deg",
     "CUNIT2": "deg",
 }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ArraySource:
+    """A cube in memory: flux, variance and mask ``[wave, y, x]``."""
+
+    flux: np.ndarray
+    variance: np.ndarray
+    mask: np.ndarray | None = None
+
+    def read(self, rows, waves):
+        flux = np.array(self.flux[waves, rows], dtype=float)
+        bad = np.zeros(flux.shape, bool) if self.mask is None else self.mask[waves, rows]
+        return clean_block(flux, np.array(self.variance[waves, rows], dtype=float), bad)
 
 
 def line(wave, air, flux, sigma=40.0, velocity=0.0, redshift=0.0):

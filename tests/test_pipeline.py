@@ -140,6 +140,12 @@ def test_a_changed_option_remakes_what_it_touches_and_no_more(run_copy):
     assert options_from(_without_input(run_copy)).binning.target == 20.0
 
 
+def test_the_window_of_the_lines_is_no_matter_of_the_stars(run_copy):
+    listener = again(run_copy, lines={"detection": 5.0})
+    assert listener.kept == ["snr", "bin", "stack", "continuum"]
+    assert listener.made == ["prepare", "lines", "maps", "report"]
+
+
 def test_a_lost_or_damaged_product_is_made_again_the_same(run_copy):
     first = files.read_bins(run_copy / "bins.fits").bin_id
     (run_copy / "bins.fits").write_bytes(b"SIMPLE  = nonsense")

@@ -111,6 +111,7 @@ class TestSnrMap:
         snr = SnrMap(
             signal=np.array([[4.0, 4.0]]),
             noise=np.array([[noise, 2.0]]),
+            continuum=np.zeros((1, 2)),
             line="SII6731",
             method="matched",
         ).snr

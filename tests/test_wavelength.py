@@ -16,7 +16,6 @@ from betis.wavelength import (
     read_axis,
     refractive_index,
     rest_wave,
-    vacuum_rest_wave,
     vacuum_to_air,
 )
 
@@ -60,10 +59,16 @@ def test_the_refractive_index_is_that_of_an_independent_measurement(wave):
     assert refractive_index(wave) == pytest.approx(other, abs=2e-8)
 
 
+def vacuum_at_rest(on_axis, medium, redshift):
+    """Undo `rest_wave` step by step."""
+    observed = np.asarray(on_axis) * (1 + redshift)
+    return (air_to_vacuum(observed) if medium == "air" else observed) / (1 + redshift)
+
+
 @given(wave=WAVES, medium=MEDIA, redshift=REDSHIFTS)
 def test_rest_wave_has_its_inverse(wave, medium, redshift):
     on_axis = rest_wave(wave, medium, redshift)
-    assert vacuum_rest_wave(on_axis, medium, redshift) == pytest.approx(wave, abs=1e-9)
+    assert vacuum_at_rest(on_axis, medium, redshift) == pytest.approx(wave, abs=1e-9)
 
 
 @given(wave=WAVES, redshift=REDSHIFTS)
@@ -148,7 +153,7 @@ def test_the_velocity_of_a_galaxy_is_the_same_in_the_blue_and_in_the_red():
     wave, lines = read_axis(header).wave, air_to_vacuum(np.array([4861.33, 9068.61]))
     observed = vacuum_to_air(lines * 1.02)
     pixel = (observed - 4750.0) / 1.25
-    found = vacuum_rest_wave(np.interp(pixel, np.arange(3681), wave) / 1.02, "air", 0.02)
+    found = vacuum_at_rest(np.interp(pixel, np.arange(3681), wave) / 1.02, "air", 0.02)
     np.testing.assert_allclose((found / lines - 1) * C_KMS, 0.0, atol=1e-6)
 
 

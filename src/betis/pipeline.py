@@ -161,7 +161,7 @@ STAGES: dict[str, Stage] = {
     "snr": Stage(
         file="snr.fits",
         needs=("prepare",),
-        tables=("snr", "lines"),
+        tables=("snr", "lines.line_set"),
         make=stages.measure_snr,
         write=lambda path, made, run, cards: files.write_snr(
             path, made, run.obtain("prepare").sky, cards
@@ -189,7 +189,7 @@ STAGES: dict[str, Stage] = {
     "continuum": Stage(
         file="continuum.fits",
         needs=("stack",),
-        tables=("continuum", "lines"),
+        tables=("continuum", "lines.line_set"),
         make=stages.fit_stars,
         write=lambda path, made, run, cards: files.write_continuum(
             path, made, run.obtain("stack").sky, cards

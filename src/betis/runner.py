@@ -66,7 +66,7 @@ class Stage:
     needs
         Stages whose products it uses.
     tables
-        Tables of options that its product depends on.
+        Options that its product depends on: whole tables, or single keys as "lines.line_set".
     make
         Makes the product.
     write, read
@@ -96,11 +96,17 @@ class Run:
     def key(self, name: str) -> str:
         """Return the key under which the product of a stage is valid now."""
         stage = self.stages[name]
-        tables = {table: asdict(getattr(self.options, table)) for table in stage.tables}
+        tables = {name: self._chosen(name) for name in stage.tables}
         upstream = [self.key(need) for need in stage.needs]
         return digest_of(
             name, code_version(), self.cube_digest, tables, _file_digests(tables), upstream
         )
+
+    def _chosen(self, name: str) -> dict[str, Any]:
+        """Return the options that ``name`` stands for: a table, or one key of it."""
+        table, _, key = name.partition(".")
+        values = asdict(getattr(self.options, table))
+        return {key: values[key]} if key else values
 
     def obtain(self, name: str) -> Any:
         """Return the product of a stage: from memory, from disk where it holds, or made now."""

@@ -198,7 +198,7 @@ def compose_report(run: Run) -> ReportContent:
         title=run.folder.path.resolve().name,
         facts=_facts(run, cube),
         settings=_settings(run.options),
-        cube_image=_image(measured, cube),
+        cube_image=measured.continuum,
         snr=measured,
         bins=run.obtain("bin"),
         spectra=run.obtain("stack"),
@@ -215,11 +215,6 @@ def compose_report(run: Run) -> ReportContent:
         warnings=tuple(said),
         recovery=() if recovery is None else recovery_table(recovery),
     )
-
-
-def _image(measured: SnrMap, cube: Cube) -> np.ndarray:
-    """Return an image of the field: the continuum beside the line, or zeros without one."""
-    return np.zeros(cube.sky.shape) if measured.continuum is None else measured.continuum
 
 
 def _facts(run: Run, cube: Cube) -> dict[str, str]:

@@ -106,17 +106,6 @@ def rest_wave(vacuum_wave: ArrayLike, medium: Medium, redshift: float = 0.0) -> 
     return np.asarray(observed / (1 + redshift))
 
 
-def vacuum_rest_wave(wave: ArrayLike, medium: Medium, redshift: float = 0.0) -> Float[F64, " wave"]:
-    """Return the vacuum rest wavelength (Angstrom) of a place on a divided axis.
-
-    The inverse of `rest_wave`.
-    """
-    observed = np.asarray(wave, dtype=float) * (1 + redshift)
-    if medium == "air":
-        observed = air_to_vacuum(observed)
-    return np.asarray(observed / (1 + redshift))
-
-
 def pixel_edges(wave: ArrayLike) -> Float[F64, " wave+1"]:
     """Return the edges of the pixels whose centres are ``wave``, halfway between centres.
 

@@ -22,6 +22,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["product.txt"]
 
 
+def test_a_full_disk_in_the_words_of_astropy_has_the_same_remedy(tmp_path):
+    def full(part):
+        raise OSError("Not enough space on disk: requested 9, available 1. ")
+
+    with pytest.raises(RunFolderError, match=r"Not enough space on disk.*; free some space"):
+        write_atomically(tmp_path / "product.fits", full)
+
+
 def test_an_interrupted_write_leaves_no_litter(tmp_path):
     def interrupted(part):
         part.write_text("half")

@@ -214,6 +214,7 @@ def make_content(shape=SHAPE, *, seed=1, step=1.25, spaxels=False):
         snr=SnrMap(
             signal=signal,
             noise=np.where(np.isfinite(signal), noise_map, np.nan),
+            continuum=surface,
             line="SII6716",
             method="matched",
         ),

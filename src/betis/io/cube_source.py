@@ -1,4 +1,4 @@
-"""Blocks of voxels from a FITS file or from arrays, without holding the cube in memory."""
+"""Blocks of voxels from a FITS file, without holding the cube in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 
 from betis.arrays import B8, F64
@@ -113,21 +112,6 @@ class VarianceFileSource:
         if self.quality is not None:
             bad = self.quality.read(rows, waves) != 0
         return clean_block(flux, variance, bad)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ArraySource:
-    """A cube in memory: flux, variance and mask ``[wave, y, x]``."""
-
-    flux: Float[F64, "wave y x"]
-    variance: Float[F64, "wave y x"]
-    mask: B8 | None = None
-
-    def read(self, rows: slice, waves: slice) -> CubeBlock:
-        """Return a block; see `betis.products.CubeSource`."""
-        flux = np.array(self.flux[waves, rows], dtype=float)
-        bad = np.zeros(flux.shape, bool) if self.mask is None else self.mask[waves, rows]
-        return clean_block(flux, np.array(self.variance[waves, rows], dtype=float), bad)
 
 
 def clean_block(flux: F64, variance: F64, bad: B8) -> CubeBlock:

@@ -191,6 +191,7 @@ def _plain(error: Exception) -> str:
 
 
 def _remedy(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
+    # astropy says in words, without a number, that a disk is full.
+    if error.errno == errno.ENOSPC or "enough space" in str(error):
         return "free some space and run again, it goes on from there"
     return "check the folder and its permissions, then run again"

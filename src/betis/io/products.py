@@ -64,8 +64,7 @@ def write_snr(path: Path, snr: SnrMap, sky: Sky, cards: Cards) -> None:
     images = [("SIGNAL", snr.signal, unit), ("NOISE", snr.noise, unit), ("SNR", snr.snr, "")]
     if snr.velocity is not None:
         images.append(("VELOCITY", snr.velocity, _KMS))
-    if snr.continuum is not None:
-        images.append(("CONTINUUM", snr.continuum, density))
+    images.append(("CONTINUUM", snr.continuum, density))
     hdus = [image_hdu(name, value, {"BUNIT": bunit, **sky.wcs}) for name, value, bunit in images]
     facts = {"SNRLINE": snr.line, "SNRMETH": snr.method, "SNRSIG": snr.sigma}
     write_fits(path, hdus, {**cards, **facts})
@@ -81,7 +80,7 @@ def read_snr(path: Path) -> SnrMap:
             line=head["SNRLINE"],
             method=head["SNRMETH"],
             velocity=_image(hdus, "VELOCITY") if "VELOCITY" in hdus else None,
-            continuum=_image(hdus, "CONTINUUM") if "CONTINUUM" in hdus else None,
+            continuum=_image(hdus, "CONTINUUM"),
             sigma=head["SNRSIG"],
         )
 

@@ -25,8 +25,8 @@ class SnrMap(Brief):
     noise: Float[F64, "y x"]
     line: str
     method: str
+    continuum: Float[F64, "y x"]
     velocity: Float[F64, "y x"] | None = None
-    continuum: Float[F64, "y x"] | None = None
     sigma: float = 0.0
 
     @property
