@@ -2,12 +2,14 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
+import pytest
 from astropy.io import fits
 from tests.cubes import WAVE, write_muse_file
 
@@ -78,6 +80,18 @@ def test_the_folder_of_another_cube(mock_cube, tmp_path, capsys):
     capsys.readouterr()
     assert "holds the run of another cube" in fails(fast(other, folder), capsys)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "flags", [("--snr-line", "SII6717"), ("--target-snr", "99999"), ("--line-set", "nowhere")]
+)
+def test_a_wrong_option_leaves_a_finished_run_as_it_was(finished_run, tmp_path, capsys, flags):
+    folder = shutil.copytree(finished_run, tmp_path / "galaxy")
+    fixed = [path.name for path in folder.iterdir() if path.suffix in {".toml", ".fits", ".html"}]
+    before = {name: (folder / name).read_bytes() for name in fixed}
+    stage = {"--snr-line": "snr", "--target-snr": "bin", "--line-set": "lines"}[flags[0]]
+    fails([stage, folder, *flags], capsys)
+    assert {name: (folder / name).read_bytes() for name in fixed} == before
 
 
 def test_an_unknown_option_and_a_wrong_value(mock_cube, tmp_path, capsys):

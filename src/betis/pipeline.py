@@ -15,7 +15,7 @@ from typing import Any
 
 from betis import compute, stages
 from betis.config import options_from, read_tables, to_toml
-from betis.errors import ConfigError, RunFolderError
+from betis.errors import BetisError, ConfigError, RunFolderError
 from betis.io import products as files
 from betis.io.fits import require_file, write_text
 from betis.io.readers import read_cube
@@ -61,7 +61,7 @@ def open_run(
     digest = folder.digest_of_cube(require_file(path).resolve())
     read_cube(path, options.prepare.instrument)
     folder.claim(path.resolve(), digest)
-    run = Run(
+    return Run(
         folder=folder,
         cube_path=path.resolve(),
         cube_digest=digest,
@@ -69,8 +69,6 @@ def open_run(
         stages=STAGES,
         listener=listener or Silent(),
     )
-    _write_config(run)
-    return run
 
 
 def execute(run: Run, until: str = "report") -> None:
@@ -81,7 +79,7 @@ def execute(run: Run, until: str = "report") -> None:
     BetisError
         With one plain sentence; what was written before stays.
     """
-    with _logged(run):
+    with _logged(run), _configured(run):
         compute.configure(run.options.compute)
         run.folder.note(_provenance())
         for name in STAGES:
@@ -110,10 +108,21 @@ def _over(
     return {name: {**base.get(name, {}), **tables.get(name, {})} for name in names}
 
 
-def _write_config(run: Run) -> None:
+@contextmanager
+def _configured(run: Run) -> Iterator[None]:
+    """Write the run's configuration; where its options turn out wrong, leave the one before."""
+    file = run.folder / CONFIG
+    before = file.read_text("utf-8") if file.exists() else None
     cube = json.dumps(str(run.cube_path), ensure_ascii=False)
     head = f"# The resolved configuration of this run.\n[input]\ncube = {cube}\n\n"
-    write_text(run.folder / CONFIG, head + to_toml(run.options))
+    write_text(file, head + to_toml(run.options))
+    try:
+        yield
+    except BetisError:
+        if before is not None:
+            with suppress(RunFolderError):
+                write_text(file, before)
+        raise
 
 
 def _provenance() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from betis.config import read_tables
 from betis.mock import MockOptions, make_galaxy, write_muse
-from betis.pipeline import open_run
+from betis.pipeline import execute, open_run
 
 
 def test_the_configuration_of_a_run_starts_another_run_alike(tmp_path):
@@ -11,6 +11,7 @@ def test_the_configuration_of_a_run_starts_another_run_alike(tmp_path):
     first = open_run(
         tmp_path / "first", cube, {"prepare": {"redshift": 0.01}, "binning": {"target": 17.0}}
     )
+    execute(first, "prepare")
     tables = read_tables(tmp_path / "first" / "config.toml")
     assert tables["input"]["cube"] == str(cube.resolve())
     second = open_run(tmp_path / "second", cube, tables)
