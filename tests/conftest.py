@@ -8,7 +8,7 @@ from hypothesis import settings
 
 import betis
 from betis import compute
-from betis.mock import MockOptions, make_galaxy, write_muse
+from betis.mock import MockOptions, make_galaxy, write_cube
 
 compute.configure()
 settings.register_profile("betis", deadline=None, derandomize=True, max_examples=50)
@@ -33,7 +33,7 @@ def mock_cube(tmp_path_factory) -> Path:
     """A mock MUSE cube of 12 x 12 spaxels at z = 0.01, with its truth beside it."""
     path = tmp_path_factory.mktemp("mock") / "galaxy.fits"
     options = MockOptions(n_y=12, n_x=12, snr=40.0, wave_min=4800.0, wave_max=7000.0, seed=3)
-    write_muse(make_galaxy(options), path)
+    write_cube(make_galaxy(options), path)
     return path
 
 

@@ -38,3 +38,34 @@ def test_quadrature_difference_undoes_a_sum_in_quadrature(narrow, kernel):
 @given(broad=WIDTHS, extra=WIDTHS)
 def test_nothing_is_added_where_the_template_is_broader_already(broad, extra):
     assert lsf.quadrature_difference(broad, broad + extra) == 0.0
+
+
+@given(fwhm=st.floats(0.1, 20.0), share=st.floats(0.01, 1.0))
+def test_a_line_without_its_pixel_is_the_line_before_it(fwhm, share):
+    pixel = share * fwhm
+    boxcar = lsf.FWHM_PER_SIGMA * pixel / np.sqrt(12)
+    assert lsf.without_pixel(np.hypot(fwhm, boxcar), pixel) == pytest.approx(fwhm)
+
+
+def test_pixels_too_coarse_to_tell_leave_a_width():
+    assert lsf.without_pixel(1.0, 100.0) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("grating", "slicer", "power"),
+    # Morrissey et al. 2018, Table 1.
+    [
+        ("BL", "Large", 900),
+        ("BL", "Medium", 1800),
+        ("BL", "Small", 3600),
+        ("BM", "Large", 2000),
+        ("BH2", "Small", 18000),
+        (" rl ", "MEDIUM", 1800),
+        ("RM2", "Medium", 4000),
+        ("none", "Medium", 0),
+        ("BL", "FPCam", 0),
+        ("", "", 0),
+    ],
+)
+def test_the_resolving_power_of_kcwi(grating, slicer, power):
+    assert lsf.kcwi_resolving_power(grating, slicer) == power

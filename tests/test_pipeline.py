@@ -13,7 +13,7 @@ from betis import pipeline
 from betis.config import options_from, read_tables
 from betis.io import products as files
 from betis.io.templates import load_templates, save_templates
-from betis.mock import MockOptions, compare, make_galaxy, read_truth, truth_path, write_muse
+from betis.mock import MockOptions, compare, make_galaxy, read_truth, truth_path, write_cube
 
 PRODUCTS = {
     "config.toml",
@@ -187,7 +187,7 @@ def test_correlated_noise_is_seen_in_the_residuals_of_large_bins(tmp_path, width
     options = MockOptions(
         n_y=24, n_x=24, wave_max=7000.0, noise_correlation=width, line_brightness=0.2, seed=5
     )
-    write_muse(make_galaxy(options), tmp_path / "cube.fits")
+    write_cube(make_galaxy(options), tmp_path / "cube.fits")
     listener = Recorder()
     tables = {"prepare": {"redshift": options.redshift}, "binning": {"target": 15.0}}
     run = pipeline.open_run(tmp_path / "run", tmp_path / "cube.fits", tables, listener)

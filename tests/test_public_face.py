@@ -14,9 +14,11 @@ SIGNATURES = {
     "make_maps": "(bins, lines, continuum=None)",
     "prepare": "(cube, redshift, av=0.0, **options)",
     "quadtree": "(signal, noise, target=10.0, correlation=None, **options)",
-    "read_cube": "(path, instrument=None)",
+    "read_cube": "(path, instrument=None, arm=None)",
+    "resample": "(spectra, wave=None, *, step=None, method='conserving')",
     "run": "(path=None, redshift=None, output='betis-run', config=None, **options)",
     "stack": "(cube, bins)",
+    "voronoi": "(signal, noise, target=10.0, correlation=None, **options)",
 }
 CONTAINERS = {
     "BinMap",
@@ -24,6 +26,7 @@ CONTAINERS = {
     "Cube",
     "LineFit",
     "Maps",
+    "Resampled",
     "SnrMap",
     "Spectra",
     "Templates",

@@ -1,5 +1,7 @@
 """Stacking conserves flux and propagates noise, tile by tile."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.cubes import WAVE, cube, noise_cube
@@ -7,8 +9,8 @@ from tests.cubes import WAVE, cube, noise_cube
 from betis.binning.quadtree import quadtree
 from betis.errors import InputError
 from betis.options import BinningOptions
-from betis.products import Cube
-from betis.stacking import stack
+from betis.products import BinMap, Cube
+from betis.stacking import stack, stack_rows
 
 
 def binned(shape=(21, 17), seed=0, correlation=0.0):
@@ -43,6 +45,37 @@ def test_tiles_change_nothing(monkeypatch):
     tiles = Cube.tiles
     monkeypatch.setattr(Cube, "tiles", lambda self, n: tiles(self, n, max_voxel=20_000))
     np.testing.assert_allclose(stack(observed, bins).flux, whole.flux, rtol=1e-12, atol=1e-9)
+
+
+def test_bins_come_out_as_soon_as_the_tiles_have_passed_them(monkeypatch):
+    observed, bins = noise_cube((21, 17)), binned()
+    whole, tiles = stack(observed, bins), Cube.tiles
+    monkeypatch.setattr(Cube, "tiles", lambda self, n: tiles(self, n, max_voxel=20_000))
+    pieces = list(stack_rows(observed, bins).pieces)
+    assert len(pieces) > 3
+    assert sorted(np.concatenate([rows for rows, _ in pieces])) == list(range(bins.n_bin))
+    first, part = pieces[0]
+    np.testing.assert_allclose(part.flux, whole.flux[first], rtol=1e-12, atol=1e-9)
+    np.testing.assert_array_equal(part.n_spaxel, bins.n_spaxel[first])
+
+
+@pytest.mark.parametrize("max_voxel", [800, 10**7])
+def test_copies_of_one_spectrum_do_not_beat_the_noise_down(max_voxel, monkeypatch):
+    copies = np.array([[0, 0, 1], [0, 0, -1]], dtype=np.int32)
+    flux = np.ones((WAVE.size, 2, 3))
+    observed = replace(cube(flux, 4.0 * flux), copies=copies)
+    one_bin = BinMap(
+        bin_id=np.zeros((2, 3), np.int32),
+        n_spaxel=np.array([6], np.int32),
+        snr=np.ones(1),
+        flags=np.zeros(1, np.int32),
+    )
+    tiles = Cube.tiles
+    monkeypatch.setattr(Cube, "tiles", lambda self, n: tiles(self, n, max_voxel=max_voxel))
+    spectra = stack(observed, one_bin)
+    # four copies: 4² x 4; two spectra of their own: 4 each
+    np.testing.assert_allclose(spectra.error[0], np.sqrt(16 * 4 + 4 + 4))
+    np.testing.assert_allclose(spectra.flux[0], 6.0)
 
 
 def test_one_bad_spaxel_takes_the_mean_of_its_bin_and_no_pixel_is_lost():

@@ -125,7 +125,14 @@ def test_an_axis_is_what_astropy_reads_from_the_same_header(header):
 
 @pytest.mark.parametrize(
     ("ctype", "medium"),
-    [("AWAV", "air"), ("WAVE", "vacuum"), ("AWAV-LOG", "air"), ("LINEAR", None), ("", None)],
+    [
+        ("AWAV", "air"),
+        ("WAVE", "vacuum"),
+        ("AWAV-LOG", "air"),
+        ("LINEAR", None),
+        ("WAVELENGTH", None),
+        ("", None),
+    ],
 )
 def test_the_medium_is_what_ctype_states_and_is_not_guessed(ctype, medium):
     header = {"NAXIS3": 5, "CRVAL3": 5000.0, "CD3_3": 1.25, "CTYPE3": ctype}
@@ -138,6 +145,11 @@ def test_an_old_log10_axis_of_sdss_is_known_by_its_start(ctype):
     axis = read_axis(header, axis=1)
     np.testing.assert_allclose(axis.wave, 10 ** (3.5796 + 1e-4 * np.arange(4000)), rtol=1e-13)
     np.testing.assert_allclose(np.diff(np.log10(axis.edges)), 1e-4, rtol=1e-8)
+
+
+def test_micrometres_are_no_logarithms():
+    header = {"NAXIS3": 5, "CRVAL3": 3.5, "CD3_3": 1e-4, "CTYPE3": "LINEAR", "CUNIT3": "um"}
+    np.testing.assert_allclose(read_axis(header).wave, 35000.0 + np.arange(5), rtol=1e-12)
 
 
 @given(count=st.integers(2, 4000), reference=st.floats(-50, 50))

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
         prepare,
         quadtree,
         read_cube,
+        resample,
         run,
         stack,
+        voronoi,
     )
     from betis.maps import Maps
     from betis.products import BinMap, ContinuumFit, Cube, LineFit, SnrMap, Spectra, Templates
+    from betis.resampling import Resampled
 
 __version__ = "0.1.0"
 
@@ -37,6 +40,7 @@ __all__ = [
     "InputError",
     "LineFit",
     "Maps",
+    "Resampled",
     "RunFolderError",
     "SnrMap",
     "Spectra",
@@ -49,11 +53,14 @@ __all__ = [
     "prepare",
     "quadtree",
     "read_cube",
+    "resample",
     "run",
     "stack",
+    "voronoi",
 ]
 
 _PRODUCTS = {"BinMap", "ContinuumFit", "Cube", "LineFit", "SnrMap", "Spectra", "Templates"}
+_ROOMS = {"Maps": "betis.maps", "Resampled": "betis.resampling"}
 
 
 def __getattr__(name: str) -> Any:
@@ -62,8 +69,8 @@ def __getattr__(name: str) -> Any:
 
     if name not in __all__:
         raise AttributeError(f"module 'betis' has no attribute {name!r}")
-    room = "betis.products" if name in _PRODUCTS else "betis.api"
-    return getattr(import_module("betis.maps" if name == "Maps" else room), name)
+    room = "betis.products" if name in _PRODUCTS else _ROOMS.get(name, "betis.api")
+    return getattr(import_module(room), name)
 
 
 def __dir__() -> list[str]:

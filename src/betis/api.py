@@ -6,6 +6,7 @@ Keywords that are not spelled out here are the fields of the stage's dataclass i
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from jaxtyping import Float
 from betis import compute, pipeline, preparation, snr, stacking
 from betis.arrays import F64
 from betis.binning import quadtree as quadtree_binning
-from betis.config import FLAGS, merged, read_tables, validated
+from betis.binning import voronoi as voronoi_binning
+from betis.config import FLAGS, cube_layout, merged, read_tables, validated
 from betis.continuum import fit as continuum_stage
 from betis.extinction import extinction_curve
 from betis.io import readers
@@ -26,11 +28,13 @@ from betis.maps import Maps, make_maps
 from betis.options import (
     BinningOptions,
     ContinuumOptions,
+    CubeOptions,
     LineOptions,
     PrepareOptions,
     SnrOptions,
 )
 from betis.products import BinMap, ContinuumFit, Cube, LineFit, SnrMap, Spectra, Templates
+from betis.resampling import resample
 
 __all__ = [
     "fit_continuum",
@@ -41,14 +45,18 @@ __all__ = [
     "prepare",
     "quadtree",
     "read_cube",
+    "resample",
     "run",
     "stack",
+    "voronoi",
 ]
 
 Image = Float[F64, "y x"]
 
 
-def read_cube(path: str | Path, instrument: str | None = None) -> Cube:
+def read_cube(
+    path: str | Path, instrument: str | Path | None = None, arm: str | Path | None = None
+) -> Cube:
     """Open a cube; its voxels are read when they are asked for.
 
     Parameters
@@ -56,14 +64,21 @@ def read_cube(path: str | Path, instrument: str | None = None) -> Cube:
     path
         FITS file.
     instrument
-        Name of the reader to force; found from the file's content where None.
+        Name of the reader to force, or a TOML file whose table [cube] describes the cube; found
+        from the file's content where None.
+    arm
+        Cube of the other arm of the same instrument, to be joined to this one.
 
     Raises
     ------
     InputError
-        Where the file is missing or is no cube that a reader knows.
+        Where a file is missing or is no cube that a reader knows, or the two are not arms of one
+        instrument on one field.
+    ConfigError
+        Where the TOML file does not describe a cube.
     """
-    return readers.read_cube(path, instrument or "auto")
+    name, layout = cube_layout(str(instrument or "auto"), CubeOptions())
+    return readers.read_cube(path, name, layout=layout, arm=arm)
 
 
 def prepare(cube: Cube, redshift: float, av: float = 0.0, **options: Any) -> Cube:
@@ -76,16 +91,23 @@ def prepare(cube: Cube, redshift: float, av: float = 0.0, **options: Any) -> Cub
     redshift
         Of the galaxy.
     av : mag
-        Galactic A_V towards it.
+        Galactic A_V towards it. ``ebv`` or ``dust_map`` may stand in its place. A cube that the
+        survey has dereddened is not dereddened again, of which a UserWarning tells.
     **options
         Other fields of `betis.options.PrepareOptions`.
 
     Raises
     ------
     ConfigError
-        Where an option is wrong or the cube is prepared already.
+        Where an option is wrong, the extinction is given twice, a dust map is not installed, or
+        the cube is prepared already.
+    InputError
+        Where a dust map does not know the field.
     """
     chosen = validated(PrepareOptions, {"redshift": redshift, "av": av, **options})
+    said = preparation.extinction_warning(cube, chosen)
+    if said:
+        warnings.warn(said, stacklevel=2)
     return preparation.prepare(cube, chosen)
 
 
@@ -141,6 +163,39 @@ def quadtree(
         BinningOptions, {"target": target, "correlation": correlation or 0.0, **options}
     )
     return quadtree_binning.quadtree(
+        np.asarray(signal, dtype=float), np.asarray(noise, dtype=float), chosen
+    )
+
+
+def voronoi(
+    signal: Image,
+    noise: Image,
+    target: float = 10.0,
+    correlation: float | None = None,
+    **options: Any,
+) -> BinMap:
+    """Bin a field into round cells of nearly the target S/N; see `betis.binning.voronoi`.
+
+    Parameters
+    ----------
+    signal, noise : [y, x]
+        Additive signal and its 1-sigma noise; NaN outside the field.
+    target
+        S/N that each bin must reach.
+    correlation
+        alpha of the noise law ``1 + alpha log10(n_spaxel)``; None for independent noise.
+    **options
+        Other fields of `betis.options.BinningOptions`.
+
+    Raises
+    ------
+    ConfigError, InputError
+        Where an option is wrong, shapes differ, or no spaxel is usable.
+    """
+    chosen = validated(
+        BinningOptions, {"target": target, "correlation": correlation or 0.0, **options}
+    )
+    return voronoi_binning.voronoi(
         np.asarray(signal, dtype=float), np.asarray(noise, dtype=float), chosen
     )
 

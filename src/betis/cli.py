@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 templates_app = typer.Typer(help="Stellar bases: list, show, convert.", no_args_is_help=True)
 app.add_typer(templates_app, name="templates")
+export_app = typer.Typer(help="Files for other programs, made from a run.", no_args_is_help=True)
+app.add_typer(export_app, name="export")
 
 CubeFile = Annotated[Path, typer.Argument(metavar="CUBE", help="FITS cube.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
@@ -30,12 +32,23 @@ LineSetName = Annotated[str, typer.Option("--line-set", help="standard, or a TOM
 
 FLAG_TYPES: dict[str, Any] = {
     "redshift": Redshift,
+    "arm": Annotated[Path | None, typer.Option(help="Cube of the other arm: SAMI or KCWI red.")],
     "av": Annotated[float | None, typer.Option(help="Galactic extinction A_V, mag.")],
-    "instrument": Annotated[str | None, typer.Option(help="auto, or the reader to force: muse.")],
+    "ebv": Annotated[float | None, typer.Option(help="Galactic E(B-V) in place of A_V, mag.")],
+    "dust_map": Annotated[str | None, typer.Option(help="E(B-V) from dustmaps: sfd, planck.")],
+    "rescale_noise": Annotated[
+        bool | None, typer.Option("--rescale-noise", help="Scale errors to the measured scatter.")
+    ],
+    "instrument": Annotated[
+        str | None,
+        typer.Option(help="auto, the reader to force (muse, manga, ...), or a TOML file."),
+    ],
     "snr_line": Annotated[str | None, typer.Option(help="Line whose S/N the bins must reach.")],
     "snr_method": Annotated[str | None, typer.Option(help="matched or betis.")],
     "target_snr": Annotated[float | None, typer.Option(help="S/N that each bin must reach.")],
-    "binning": Annotated[str | None, typer.Option(help="quadtree or spaxel.")],
+    "binning": Annotated[
+        str | None, typer.Option(help="quadtree, spaxel, or labels: FILE.fits[EXTNAME].")
+    ],
     "correlation": Annotated[
         float | None, typer.Option(help="alpha of the noise law 1 + alpha log10(n spaxels).")
     ],
@@ -112,7 +125,7 @@ _command(
     "prepare",
     "Open a cube and a run folder: the stages below go on from there.",
     _NEW_RUN,
-    ("redshift", "av", "instrument"),
+    ("redshift", "av", "ebv", "dust_map", "rescale_noise", "instrument", "arm"),
 )
 for _name, (_text, _flags) in STAGE_FLAGS.items():
     _command(_name, _text, {"folder": RunPath, "config": ConfigFile}, _flags)
@@ -125,26 +138,39 @@ def demo(
     snr: Annotated[float, typer.Option(help="Continuum S/N at the centre.")] = 30.0,
     redshift: Annotated[float, typer.Option("-z", "--redshift", help="Redshift.")] = 0.01,
     seed: Annotated[int, typer.Option(help="Seed.")] = 1,
+    instrument: Annotated[
+        str,
+        typer.Option(help="What observes it: muse, manga, manga-lin, califa, sami, kcwi, generic."),
+    ] = "muse",
+    mode: Annotated[str, typer.Option(help="Of the instrument: V1200 (califa), RL (kcwi).")] = "",
 ) -> None:
     """Make a mock galaxy, run everything on it, and compare with what was put in."""
     from betis.console import run_demo
 
-    run_demo(output, {"n_y": size, "n_x": size, "snr": snr, "redshift": redshift, "seed": seed})
+    sizes = {"n_y": size, "n_x": size, "snr": snr, "redshift": redshift, "seed": seed}
+    run_demo(output, {**sizes, "instrument": instrument, "mode": mode})
 
 
 @app.command("inspect")
 def inspect_(
     cube: CubeFile,
     redshift: Redshift = None,
-    instrument: Annotated[str, typer.Option(help="auto, or the reader to force.")] = "auto",
+    instrument: Annotated[
+        str, typer.Option(help="auto, the reader to force, or a TOML file.")
+    ] = "auto",
+    arm: Annotated[Path | None, typer.Option(help="Cube of the other arm.")] = None,
     line_set: LineSetName = "standard",
 ) -> None:
-    """Say what was understood of a cube."""
+    """Say what was understood of a cube, and what a run on it will cost."""
+    from betis.config import cube_layout
     from betis.console import show_facts
     from betis.inspection import inspect_cube
     from betis.linelist import load_line_set
+    from betis.options import CubeOptions
 
-    show_facts(inspect_cube(cube, load_line_set(line_set), instrument, redshift))
+    reader, layout = cube_layout(instrument, CubeOptions())
+    lines = load_line_set(line_set)
+    show_facts(inspect_cube(cube, lines, reader, redshift, layout=layout, arm=arm))
 
 
 @app.command()
@@ -190,6 +216,21 @@ def convert(
 
     save_templates(output, load_templates(source, spectra_dir=spectra, fwhm=fwhm))
     typer.echo(f"wrote {output}")
+
+
+@export_app.command()
+def resampled(
+    folder: RunPath,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="FITS file; RUN/resampled.fits.")
+    ] = None,
+    step: Annotated[float, typer.Option(help="Step of the new axis, Angstrom.")] = 1.0,
+    method: Annotated[str, typer.Option(help="conserving or linear.")] = "conserving",
+) -> None:
+    """Write the whole cube on a linear axis: rest frame, dereddened, with its errors."""
+    from betis.console import export_resampled
+
+    export_resampled(folder, output, step, method)
 
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,6 +20,7 @@ from jax.sharding import Mesh, PartitionSpec
 from numpy.typing import NDArray
 
 from betis.arrays import Index
+from betis.cache import cache_folder
 from betis.errors import ConfigError
 from betis.options import ComputeOptions
 
@@ -62,10 +62,14 @@ def configure(options: ComputeOptions | None = None) -> None:
         )
 
 
-def cache_folder() -> Path:
-    """Return betis's cache folder: ``BETIS_CACHE``, or ``betis`` in the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "betis"
-    return Path(os.environ.get("BETIS_CACHE", default))
+BLOCK = 512
+"""Spectra that the host holds copies of at once."""
+
+
+def blocks(n_row: int) -> Iterator[slice]:
+    """Yield slices of at most `BLOCK` rows."""
+    for first in range(0, n_row, BLOCK):
+        yield slice(first, min(first + BLOCK, n_row))
 
 
 def map_rows(

@@ -13,14 +13,18 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from betis.errors import ConfigError, InputError
-from betis.options import Options
+from betis.options import CubeOptions, Options
 
 T = TypeVar("T")
 
 FLAGS: dict[str, tuple[str, str]] = {
     "instrument": ("prepare", "instrument"),
+    "arm": ("prepare", "arm"),
     "redshift": ("prepare", "redshift"),
     "av": ("prepare", "av"),
+    "ebv": ("prepare", "ebv"),
+    "dust_map": ("prepare", "dust_map"),
+    "rescale_noise": ("prepare", "rescale_noise"),
     "snr_line": ("snr", "line"),
     "snr_method": ("snr", "method"),
     "target_snr": ("binning", "target"),
@@ -96,6 +100,34 @@ def read_tables(path: str | Path) -> dict[str, dict[str, Any]]:
             "[prepare]"
         )
     return tables
+
+
+def cube_layout(instrument: str, described: CubeOptions) -> tuple[str, CubeOptions]:
+    """Return the reader's name and the layout of the cube, where a TOML file may stand for both.
+
+    Parameters
+    ----------
+    instrument
+        "auto", the name of a reader, or a TOML file whose table [cube] describes a cube.
+    described
+        The layout where it is no such file.
+
+    Raises
+    ------
+    InputError
+        Where there is no such file or it is not TOML.
+    ConfigError
+        Where it has no table [cube], or a value of it does not fit.
+    """
+    if not instrument.endswith(".toml"):
+        return instrument, described
+    tables = read_tables(instrument)
+    if "cube" not in tables:
+        raise ConfigError(
+            f"{instrument} has no table [cube], where the layout of the cube was expected; "
+            "`betis config --full` shows its keys"
+        )
+    return "generic", validated(CubeOptions, tables["cube"])
 
 
 def merged(

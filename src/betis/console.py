@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -22,8 +23,10 @@ from rich.table import Table
 from betis import pipeline
 from betis.config import merged, read_tables, validated
 from betis.demonstration import demo
+from betis.export.resampled import write_resampled
 from betis.mock import MockOptions
 from betis.mock.table import recovery_table
+from betis.resampling import Method
 
 _WIDTH = 12
 
@@ -100,6 +103,28 @@ def run_until(
         pipeline.execute(run, stage)
     product = run.stages[stage].file
     console.print(f"done: {run.folder / product if product else run.folder.path}", soft_wrap=True)
+
+
+def export_resampled(folder: Path, output: Path | None, step: float, method: str) -> None:
+    """Write the cube of a run on a linear axis, with progress."""
+    console = Console()
+    path = folder / "resampled.fits" if output is None else output
+    with ConsoleListener(console) as listener:
+        run = pipeline.open_run(folder, None, {}, listener)
+        cube = run.obtain("prepare")
+        started = time.perf_counter()
+        listener.begin("resample", cube.sky.shape[0])
+        write_resampled(
+            cube,
+            path,
+            run.options.prepare,
+            step=step,
+            method=cast("Method", method),
+            cards={"CUBEHASH": (run.cube_digest, "BLAKE2b digest of the cube's file")},
+            progress=listener.advance,
+        )
+        listener.end("resample", time.perf_counter() - started, reused=False)
+    console.print(f"done: {path}", soft_wrap=True)
 
 
 def run_demo(output: Path, values: Mapping[str, Any]) -> None:

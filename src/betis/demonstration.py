@@ -5,14 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from betis import pipeline, stages
 from betis.errors import RunFolderError
 from betis.io.run_folder import CONFIG, PROVENANCE, RunFolder
-from betis.mock import MockOptions, Recovery, make_galaxy, truth_path, write_muse
+from betis.mock import (
+    MockOptions,
+    Recovery,
+    cube_paths,
+    make_galaxy,
+    read_truth,
+    truth_path,
+    write_cube,
+)
 from betis.runner import Listener, Silent
 
 CUBE = "galaxy.fits"
+
+_BINNED_ON = ("SII6731", "OIII5007", "Hb4861", "Hg4340", "OII3729")
+"""Lines whose S/N the bins must reach: the first that the cube covers."""
 
 
 def demo(
@@ -32,8 +44,8 @@ def demo(
     cube = folder / CUBE
     if not _is_made(folder, chosen):
         _make(folder, chosen, listener or Silent())
-    tables = {"prepare": {"redshift": chosen.redshift, "av": chosen.av}}
-    run = pipeline.open_run(output, cube, tables, listener)
+    first = cube_paths(chosen, cube)[0]
+    run = pipeline.open_run(output, first, _tables(chosen, cube), listener)
     run.folder.note({"mock": asdict(chosen), "truth": truth_path(cube).name})
     pipeline.execute(run)
     recovery = stages.recovery_of(run)
@@ -42,9 +54,20 @@ def demo(
     return recovery
 
 
+def _tables(options: MockOptions, cube: Path) -> dict[str, dict[str, Any]]:
+    """Return the options of the run: what the files beside the cube are for, and its truth."""
+    truth = read_truth(truth_path(cube))
+    prepare: dict[str, Any] = {"redshift": truth.redshift, "av": truth.av}
+    for file in cube_paths(options, cube)[1:]:
+        prepare["arm" if file.suffix == cube.suffix else "instrument"] = str(file.resolve())
+    line = next((name for name in _BINNED_ON if name in truth.names), truth.names[0])
+    return {"prepare": prepare, "snr": {"line": line}}
+
+
 def _is_made(folder: RunFolder, options: MockOptions) -> bool:
     same = folder.provenance().get("mock") == json.loads(json.dumps(asdict(options)))
-    return same and (folder / CUBE).exists() and truth_path(folder / CUBE).exists()
+    files = (*cube_paths(options, folder / CUBE), truth_path(folder / CUBE))
+    return same and all(file.exists() for file in files)
 
 
 def _make(folder: RunFolder, options: MockOptions, listener: Listener) -> None:
@@ -58,4 +81,4 @@ def _make(folder: RunFolder, options: MockOptions, listener: Listener) -> None:
     for old in (PROVENANCE, CONFIG):
         (folder / old).unlink(missing_ok=True)
     listener.begin("mock galaxy", None)
-    write_muse(make_galaxy(options), folder / CUBE)
+    write_cube(make_galaxy(options), folder / CUBE)

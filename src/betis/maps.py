@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from betis.errors import InputError
 from betis.flags import header_cards
-from betis.io.fits import image_hdu, open_fits, write_fits
-from betis.io.products import flux_unit, native, read_sky
+from betis.io.fits import open_fits
+from betis.io.products import flux_unit, read_sky
+from betis.io.row_files import RowArray, RowWriter, image_layout, row_array, write_rows
 from betis.products import BinMap, ContinuumFit, LineFit, Sky
 
 _PER_LINE = (
@@ -42,6 +43,47 @@ _UNITS = {
 }
 
 
+_OF_LINES = {name.upper() for name in _PER_LINE}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Painted(Mapping[str, NDArray[Any]]):
+    """Images that are painted when they are asked for: all at once would be a cube of their own."""
+
+    bins: BinMap
+    measured: Mapping[str, NDArray[Any]]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name == "BINID":
+            return self.bins.bin_id
+        values = self.measured[name]
+        if name in {"FLUX", "FLUX_ERR"}:
+            values = values / self.bins.n_spaxel[:, None]
+        return self.bins.paint(values, -1 if name == "FLAGS" else np.nan)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("BINID", *self.measured))
+
+    def __len__(self) -> int:
+        return 1 + len(self.measured)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Stored(Mapping[str, NDArray[Any]]):
+    """Images that are read from their file when they are asked for."""
+
+    arrays: Mapping[str, RowArray]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.arrays[name].take(slice(None))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Maps(Mapping[str, NDArray[Any]]):
     """Images by name: ``maps["FLUX"]`` is ``[line, y, x]``, ``maps["BINID"]`` is ``[y, x]``.
@@ -49,7 +91,8 @@ class Maps(Mapping[str, NDArray[Any]]):
     Attributes
     ----------
     images
-        The images. FLUX and FLUX_ERR are per spaxel: the bin's over its number of spaxels.
+        The images, each made or read when it is asked for. FLUX and FLUX_ERR are per spaxel: the
+        bin's over its number of spaxels.
     names : [line]
         The lines, in the order of the line axis.
     sky
@@ -92,8 +135,16 @@ class Maps(Mapping[str, NDArray[Any]]):
         RunFolderError
             Where the file cannot be written; an older one stays as it was.
         """
-        hdus = [image_hdu(name, image, self._cards(name)) for name, image in self.images.items()]
-        write_fits(Path(path), hdus, {**(cards or {}), **header_cards()})
+        layouts = [
+            image_layout(name, image.shape, image.dtype.str[1:], self._cards(name))
+            for name, image in self.images.items()
+        ]
+        write_rows(Path(path), layouts, self._fill, {**(cards or {}), **header_cards()})
+
+    def _fill(self, writer: RowWriter) -> list[Any]:
+        for name, image in self.images.items():
+            writer.put(name, slice(None), image)
+        return []
 
     def __repr__(self) -> str:
         """Return the names of the images and lines, not their pixels."""
@@ -103,9 +154,8 @@ class Maps(Mapping[str, NDArray[Any]]):
         flux = flux_unit(self.sky, density=False)
         unit = flux if name in {"FLUX", "FLUX_ERR"} else _UNITS.get(name, "")
         lines = {f"LINE{i + 1}": line for i, line in enumerate(self.names)}
-        per_line = self.images[name].ndim == 3
         scale = {"FLUXSCAL": self.sky.flux_scale} if name == "BINID" else {}
-        return {"BUNIT": unit, **self.sky.wcs, **scale, **(lines if per_line else {})}
+        return {"BUNIT": unit, **self.sky.wcs, **scale, **(lines if name in _OF_LINES else {})}
 
 
 def read_maps(path: str | Path) -> Maps:
@@ -117,10 +167,11 @@ def read_maps(path: str | Path) -> Maps:
         Where there is no such file or it is no FITS file.
     """
     with open_fits(path) as hdus:
-        images = {hdu.name: native(hdu.data) for hdu in hdus[1:]}
+        arrays = {hdu.name: row_array(Path(path), hdu) for hdu in hdus[1:]}
         header = hdus["FLUX"].header
-        names = tuple(str(header[f"LINE{i + 1}"]) for i in range(len(images["FLUX"])))
-        return Maps(images=images, names=names, sky=read_sky(hdus["BINID"].header))
+        names = tuple(str(header[f"LINE{i + 1}"]) for i in range(arrays["FLUX"].shape[0]))
+        sky = read_sky(hdus["BINID"].header)
+        return Maps(images=_Stored(arrays=arrays), names=names, sky=sky)
 
 
 def make_maps(bins: BinMap, lines: LineFit, continuum: ContinuumFit | None = None) -> Maps:
@@ -150,13 +201,8 @@ def make_maps(bins: BinMap, lines: LineFit, continuum: ContinuumFit | None = Non
             f"there are {bins.n_bin} bins and {len(lines.flux)} fitted rows; give the fits of "
             "these bins"
         )
-    images: dict[str, NDArray[Any]] = {"BINID": bins.bin_id}
-    for name in _PER_LINE:
-        values = getattr(lines, name)
-        if name in {"flux", "flux_err"}:
-            values = values / bins.n_spaxel[:, None]
-        images[name.upper()] = bins.paint(values, -1 if name == "flags" else np.nan)
+    values = {name.upper(): getattr(lines, name) for name in _PER_LINE}
     if continuum is not None:
-        images |= {name: bins.paint(getattr(continuum, key)) for name, key in _STELLAR.items()}
+        values |= {name: getattr(continuum, key) for name, key in _STELLAR.items()}
     sky = lines.sky or Sky(shape=(bins.bin_id.shape[0], bins.bin_id.shape[1]))
-    return Maps(images=images, names=lines.names, sky=sky)
+    return Maps(images=_Painted(bins=bins, measured=values), names=lines.names, sky=sky)

@@ -14,14 +14,47 @@ def _option(
 
 
 @dataclass(frozen=True, kw_only=True)
+class CubeOptions:
+    """The layout of a cube that no reader knows (instrument "generic")."""
+
+    flux: str = _option("", "name or number of the extension of the flux density (wave, y, x)")
+    error: str = _option("", "name or number of the extension of its error")
+    error_kind: Literal["variance", "ivar", "sigma"] = _option(
+        "variance", "variance, ivar (inverse variance) or sigma (1-sigma error)"
+    )
+    mask: str = _option("", "name or number of the extension that marks bad voxels, if any")
+    mask_bits: int = _option(-1, "bits of the mask that make a voxel bad; -1 for any bit")
+    scale: float = _option(
+        0.0, "what 1 stands for; 0 where BUNIT says it", "erg/s/cm²/Angstrom", low=0.0, high=1.0
+    )
+    wave: str = _option("", "extension with the wavelengths; the header's WCS if empty")
+    medium: Literal["", "air", "vacuum"] = _option("", "air or vacuum; empty where CTYPE3 says it")
+    fwhm: float = _option(
+        0.0, "line-spread function, FWHM, the same at every wavelength", "Angstrom", low=0.0
+    )
+    resolving_power: float = _option(0.0, "wavelength / FWHM, in place of fwhm", low=0.0)
+    lsf: str = _option("", "extension with the FWHM (Angstrom) of each pixel, in place of fwhm")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
     """How the cube becomes a rest-frame, dereddened one."""
 
-    instrument: str = _option("auto", "auto, or the reader to force (muse)")
+    instrument: str = _option(
+        "auto", "auto, the reader to force (muse, manga ...), or a TOML file with a table [cube]"
+    )
+    arm: str = _option("", "cube of the other arm of the same instrument (SAMI red, KCWI red)")
     redshift: float | None = _option(None, "redshift of the galaxy", low=-0.01, high=10.0)
     av: float = _option(0.0, "Galactic extinction A_V towards it", "mag", low=0.0, high=50.0)
+    ebv: float | None = _option(None, "E(B-V) in place of av", "mag", low=0.0, high=20.0)
+    dust_map: str = _option(
+        "", "map of the package dustmaps that gives E(B-V) in place of av: sfd, planck ..."
+    )
     law: str = _option("F99", "Galactic extinction law, a name of dust_extinction")
     r_v: float = _option(3.1, "A_V / E(B-V) of that law", low=2.0, high=6.0)
+    rescale_noise: bool = _option(
+        False, "multiply the errors by the measured scatter over them, at each wavelength"
+    )
     sky_windows: tuple[tuple[float, float], ...] = _option(
         (
             (5565.0, 5589.0),
@@ -57,7 +90,9 @@ class SnrOptions:
 class BinningOptions:
     """How spaxels become bins."""
 
-    method: Literal["quadtree", "spaxel"] = _option("quadtree", "quadtree or spaxel")
+    method: str = _option(
+        "quadtree", "quadtree, spaxel, or a map of labels as FILE.fits or FILE.fits[EXTNAME]"
+    )
     target: float = _option(10.0, "S/N that each bin must reach", low=0.1, high=1e6)
     correlation: float = _option(
         0.0, "alpha of the noise law 1 + alpha log10(n spaxels)", low=0.0, high=10.0
@@ -115,6 +150,7 @@ class ComputeOptions:
 class Options:
     """All stages' options."""
 
+    cube: CubeOptions = field(default_factory=CubeOptions)
     prepare: PrepareOptions = field(default_factory=PrepareOptions)
     snr: SnrOptions = field(default_factory=SnrOptions)
     binning: BinningOptions = field(default_factory=BinningOptions)

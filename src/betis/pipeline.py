@@ -17,6 +17,7 @@ from betis import compute, stages
 from betis.config import options_from, read_tables, to_toml
 from betis.errors import BetisError, ConfigError, RunFolderError
 from betis.io import products as files
+from betis.io import row_products as row_files
 from betis.io.fits import require_file, write_text
 from betis.io.readers import read_cube
 from betis.io.run_folder import CONFIG, LOG, RunFolder
@@ -192,28 +193,28 @@ STAGES: dict[str, Stage] = {
         needs=("prepare", "bin"),
         tables=(),
         make=stages.sum_spectra,
-        write=lambda path, made, _, cards: files.write_spectra(path, made, cards),
-        read=files.read_spectra,
+        write=lambda path, made, _, cards: row_files.write_spectra(path, made, cards),
+        read=row_files.read_spectra,
     ),
     "continuum": Stage(
         file="continuum.fits",
         needs=("stack",),
         tables=("continuum", "lines.line_set"),
         make=stages.fit_stars,
-        write=lambda path, made, run, cards: files.write_continuum(
+        write=lambda path, made, run, cards: row_files.write_continuum(
             path, made, run.obtain("stack").sky, cards
         ),
-        read=files.read_continuum,
+        read=row_files.read_continuum,
     ),
     "lines": Stage(
         file="lines.fits",
         needs=("stack", "continuum"),
         tables=("lines",),
         make=stages.fit_lines,
-        write=lambda path, made, run, cards: files.write_lines(
+        write=lambda path, made, run, cards: row_files.write_lines(
             path, made, stages.chosen_lines(run), cards
         ),
-        read=files.read_lines,
+        read=row_files.read_lines,
     ),
     "maps": Stage(
         file="maps.fits",

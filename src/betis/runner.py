@@ -68,9 +68,10 @@ class Stage:
     tables
         Options that its product depends on: whole tables, or single keys as "lines.line_set".
     make
-        Makes the product.
+        Makes the product, or what yields it piece by piece.
     write, read
-        Take it to disk and back.
+        Take it to disk and back. The stages after this one see what was read, so that a run that
+        goes on from disk is the run that went through.
     """
 
     file: str
@@ -150,8 +151,11 @@ class Run:
         started = time.perf_counter()
         self.listener.begin(name, None)
         product = stage.make(self)
+        path = self.folder / stage.file
         if stage.write is not None:
-            stage.write(self.folder / stage.file, product, self, {"BETISKEY": self.key(name)})
+            stage.write(path, product, self, {"BETISKEY": self.key(name)})
+        if stage.read is not None:
+            product = stage.read(path)
         seconds = time.perf_counter() - started
         if stage.file:
             self._note_stage(name, seconds)
@@ -172,5 +176,10 @@ class Run:
 def _file_digests(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return digests of the files that options name, so that editing one is noticed."""
     values = [value for table in tables.values() for value in table.values()]
-    names = {value for value in values if isinstance(value, str) and Path(value).is_file()}
-    return {name: digest_file(Path(name)) for name in sorted(names)}
+    files = {_without_extension(value) for value in values if isinstance(value, str)}
+    return {name: digest_file(Path(name)) for name in sorted(files) if Path(name).is_file()}
+
+
+def _without_extension(text: str) -> str:
+    """Return the file of ``FILE.fits[EXTNAME]``."""
+    return text.rpartition("[")[0] if text.endswith("]") else text

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 
-from betis.arrays import F32, F64, I32
+from betis.arrays import B8, F64, I32, Index
 from betis.compute import Progress
 from betis.errors import InputError
-from betis.products import BinMap, Cube, Spectra, noise_growth
+from betis.products import BinMap, Cube, RowStream, Spectra, noise_growth
 
 MIN_GOOD_SHARE = 0.5
 """A bin's pixel with fewer good spaxels than this share is masked."""
 
 
 def stack(cube: Cube, bins: BinMap, progress: Progress | None = None) -> Spectra:
+    """Sum the spaxels of each bin; all spectra in memory. See `stack_rows`.
+
+    Returns
+    -------
+    Spectra, one row a bin, in the cube's flux scale.
+
+    Raises
+    ------
+    InputError
+        Where the bins are of another field.
+    """
+    flux, error = (np.zeros((bins.n_bin, cube.wave.size)) for _ in range(2))
+    mask = np.ones(flux.shape, dtype=bool)
+    for rows, part in stack_rows(cube, bins, progress).pieces:
+        flux[rows], error[rows], mask[rows] = part.flux, part.error, part.mask
+    return _on_axis(cube, bins.n_spaxel, flux, error, mask)
+
+
+def stack_rows(cube: Cube, bins: BinMap, progress: Progress | None = None) -> RowStream[Spectra]:
     """Sum the spaxels of each bin, tile by tile of image rows.
 
-    Where some spaxels of a bin are bad at a wavelength, they take the mean of the good ones, so
-    that the bin's flux stays that of all its spaxels; below `MIN_GOOD_SHARE` the pixel is masked.
-    The error is the quadratic sum times ``1 + alpha log10(n_spaxel)``.
+    A bin comes out with the last tile that it reaches into, so that only the bins across an edge
+    of a tile are kept in memory. Where some spaxels of a bin are bad at a wavelength, they take
+    the mean of the good ones, so that the bin's flux stays that of all its spaxels; below
+    `MIN_GOOD_SHARE` the pixel is masked. The error is the quadratic sum times
+    ``1 + alpha log10(n_spaxel)``; copies of one spectrum (`Cube.copies`) add linearly.
 
     Parameters
     ----------
@@ -45,42 +68,78 @@ def stack(cube: Cube, bins: BinMap, progress: Progress | None = None) -> Spectra
             f"the bins cover {bins.bin_id.shape} spaxels (y, x) and the cube {cube.sky.shape}; "
             "give the bins of this cube"
         )
-    shape = (bins.n_bin, cube.wave.size)
-    flux, variance, good = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=np.float32)
+    return RowStream(n_row=bins.n_bin, pieces=_finished_bins(cube, bins, progress))
+
+
+def _finished_bins(
+    cube: Cube, bins: BinMap, progress: Progress | None
+) -> Iterator[tuple[Index, Spectra]]:
+    last_row, repeats = _last_rows(bins), _repeats(cube, bins)
+    members, sums = np.empty(0, dtype=np.intp), np.empty((3, 0, cube.wave.size))
     for rows in cube.tiles(cube.wave.size):
-        block = cube.read(rows)
-        members, adder = _adder(bins.bin_id[rows])
-        for total, part in ((flux, block.flux), (variance, block.variance), (good, ~block.mask)):
-            total[members] += adder @ part.reshape(cube.wave.size, -1).T.astype(total.dtype)
+        members, sums = _with_tile(cube, bins, rows, repeats, (members, sums))
+        done = last_row[members] < rows.stop
+        if done.any():
+            yield members[done], _spectra(cube, bins, members[done], sums[:, done])
+        members, sums = members[~done], sums[:, ~done]
         if progress:
             progress(rows.stop - rows.start)
-    return _spectra(cube, bins, flux, variance, good)
 
 
-def _adder(bin_id: Int[I32, "y x"]) -> tuple[I32, csr_array]:
-    """Return the bins of a tile, and the matrix ``[bin, spaxel]`` that sums their spaxels."""
-    flat = bin_id.ravel()
-    inside = np.flatnonzero(flat >= 0)
-    members, row = np.unique(flat[inside], return_inverse=True)
-    matrix = csr_array((np.ones(inside.size), (row, inside)), shape=(members.size, flat.size))
-    return members, matrix
+def _last_rows(bins: BinMap) -> Index:
+    """Return the last image row that each bin reaches into."""
+    y, x = np.nonzero(bins.bin_id >= 0)
+    last = np.zeros(bins.n_bin, dtype=np.intp)
+    np.maximum.at(last, bins.bin_id[y, x], y)
+    return last
 
 
-def _spectra(
+def _repeats(cube: Cube, bins: BinMap) -> Float[F64, "y x"]:
+    """Return how many spaxels of its bin hold the spectrum that a spaxel holds.
+
+    n copies of one spectrum sum to n times it, with the variance n² times, not n times.
+    """
+    if cube.copies is None:
+        return np.ones(bins.bin_id.shape)
+    pair = np.stack([bins.bin_id.ravel(), cube.copies.ravel()])
+    _, place, count = np.unique(pair, axis=1, return_inverse=True, return_counts=True)
+    repeated = count[place.ravel()].reshape(bins.bin_id.shape)
+    return np.where((bins.bin_id >= 0) & (cube.copies >= 0), repeated, 1.0)
+
+
+def _with_tile(
     cube: Cube,
     bins: BinMap,
-    flux: Float[F64, "bin wave"],
-    variance: Float[F64, "bin wave"],
-    good: Float[F32, "bin wave"],
-) -> Spectra:
-    n_spaxel = bins.n_spaxel[:, None]
-    window = np.zeros(cube.wave.size, bool) if cube.sky_window is None else cube.sky_window
-    mask = good < np.maximum(MIN_GOOD_SHARE * n_spaxel, 1)
-    fill = n_spaxel / np.maximum(good, 1)
-    growth = noise_growth(n_spaxel, bins.correlation)
-    flux *= fill
-    error = np.sqrt(variance, out=variance)
-    error *= fill * growth
+    rows: slice,
+    repeats: Float[F64, "y x"],
+    before: tuple[Index, Float[F64, "sum bin wave"]],
+) -> tuple[Index, Float[F64, "sum bin wave"]]:
+    """Return the bins under way and their sums of flux, variance and good spaxels, a tile added."""
+    bin_id, block = bins.bin_id[rows], cube.read(rows)
+    inside = np.flatnonzero(bin_id.ravel() >= 0)
+    members = np.union1d(before[0], bin_id.ravel()[inside]).astype(np.intp)
+    sums = np.zeros((3, members.size, cube.wave.size))
+    sums[:, np.searchsorted(members, before[0])] = before[1]
+    place = np.searchsorted(members, bin_id.ravel()[inside])
+    shape = (members.size, bin_id.size)
+    plain = csr_array((np.ones(inside.size), (place, inside)), shape=shape)
+    weighted = csr_array((repeats[rows].ravel()[inside], (place, inside)), shape=shape)
+    parts = ((plain, block.flux), (weighted, block.variance), (plain, ~block.mask))
+    for index, (adder, values) in enumerate(parts):
+        sums[index] += adder @ values.reshape(cube.wave.size, -1).T.astype(float, copy=False)
+    return members, sums
+
+
+def _spectra(cube: Cube, bins: BinMap, members: Index, sums: Float[F64, "sum bin wave"]) -> Spectra:
+    flux, variance, good = sums
+    n_spaxel = bins.n_spaxel[members]
+    mask = good < np.maximum(MIN_GOOD_SHARE * n_spaxel[:, None], 1)
+    fill = n_spaxel[:, None] / np.maximum(good, 1)
+    growth = noise_growth(n_spaxel, bins.correlation)[:, None]
+    return _on_axis(cube, n_spaxel, flux * fill, np.sqrt(variance) * fill * growth, mask)
+
+
+def _on_axis(cube: Cube, n_spaxel: Int[I32, " bin"], flux: F64, error: F64, mask: B8) -> Spectra:
     return Spectra(
         cube.wave,
         flux,
@@ -90,7 +149,7 @@ def _spectra(
         lsf=cube.lsf,
         edges=cube.edges,
         redshift=cube.redshift,
-        sky_window=window,
-        n_spaxel=bins.n_spaxel,
+        sky_window=np.zeros(cube.wave.size, bool) if cube.sky_window is None else cube.sky_window,
+        n_spaxel=n_spaxel,
         sky=cube.sky,
     )

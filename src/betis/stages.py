@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from betis import preparation, snr, stacking
+from betis.arrays import F64, Index
 from betis.binning import quadtree, spaxel
 from betis.binning.quality import LARGE_BIN, correlation_of_residuals
+from betis.compute import blocks
 from betis.continuum import fit as continuum_fit
 from betis.continuum.templates import template_broader_share
 from betis.errors import InputError
@@ -26,7 +30,16 @@ from betis.maps import Maps, make_maps
 from betis.mock import Recovery, compare, read_truth
 from betis.mock.table import recovery_table
 from betis.options import Options
-from betis.products import BinMap, ContinuumFit, Cube, LineFit, SnrMap, Spectra
+from betis.products import (
+    BinMap,
+    ContinuumFit,
+    Cube,
+    LineFit,
+    RowStream,
+    SnrMap,
+    Spectra,
+    SpectraRows,
+)
 from betis.report import ReportContent
 from betis.runner import Run
 
@@ -101,38 +114,53 @@ def make_bins(run: Run) -> BinMap:
     return bins
 
 
-def sum_spectra(run: Run) -> Spectra:
+def sum_spectra(run: Run) -> RowStream[Spectra]:
     """Sum the spectra of each bin."""
     cube: Cube = run.obtain("prepare")
     run.begin("stack", cube.shape[1])
-    return stacking.stack(cube, run.obtain("bin"), run.listener.advance)
+    return stacking.stack_rows(cube, run.obtain("bin"), run.listener.advance)
 
 
-def fit_stars(run: Run) -> ContinuumFit:
+def fit_stars(run: Run) -> RowStream[ContinuumFit]:
     """Fit the stars of each bin; warn of failed fits and of errors that are too small."""
-    spectra: Spectra = run.obtain("stack")
+    spectra: SpectraRows = run.obtain("stack")
+    run.begin("continuum", spectra.n_spectrum)
+    engine = _engine(run, spectra)
+    return RowStream(n_row=spectra.n_spectrum, pieces=_fitted_stars(run, spectra, engine))
+
+
+def _engine(run: Run, spectra: SpectraRows) -> continuum_fit.Engine:
     options = run.options.continuum
     if options.engine == "none":
-        return continuum_fit.no_continuum(spectra)
-    run.begin("continuum", spectra.n_spectrum)
+        return continuum_fit.no_continuum
     emission = chosen_lines(run).emission()
     base = load_templates(options.templates)
-    _warn_of_broad_base(run, template_broader_share(base, spectra))
-    fit = continuum_fit.fit_continuum(
+    _warn_of_broad_base(run, template_broader_share(base, spectra.take(slice(0))))
+    return continuum_fit.template_engine(
         spectra,
         base,
         options,
         dust=extinction_curve(options.law, spectra.wave, options.r_v),
         line_waves=emission.waves(spectra.medium, spectra.redshift),
-        progress=run.listener.advance,
     )
-    failed = int(((fit.flags & (Flag.NOT_CONVERGED | Flag.FIT_FAILED | Flag.NO_DATA)) != 0).sum())
+
+
+def _fitted_stars(
+    run: Run, spectra: SpectraRows, engine: continuum_fit.Engine
+) -> Iterator[tuple[slice, ContinuumFit]]:
+    flags, scatter = np.zeros(spectra.n_spectrum, np.int32), np.full(spectra.n_spectrum, np.nan)
+    for rows in blocks(spectra.n_spectrum):
+        fit = engine(spectra.take(rows), run.listener.advance)
+        flags[rows] = fit.flags
+        with np.errstate(invalid="ignore", divide="ignore"):
+            scatter[rows] = np.sqrt(fit.chi2 / fit.dof)
+        yield rows, fit
+    failed = int(((flags & (Flag.NOT_CONVERGED | Flag.FIT_FAILED | Flag.NO_DATA)) != 0).sum())
     if failed:
         run.warn(
             "continuum", f"{failed} of {spectra.n_spectrum} continuum fits failed or did not end."
         )
-    _warn_of_correlation(run, fit)
-    return fit
+    _warn_of_correlation(run, scatter)
 
 
 def _warn_of_broad_base(run: Run, share: float) -> None:
@@ -144,10 +172,10 @@ def _warn_of_broad_base(run: Run, share: float) -> None:
         )
 
 
-def _warn_of_correlation(run: Run, fit: ContinuumFit) -> None:
+def _warn_of_correlation(run: Run, scatter: Float[F64, " bin"]) -> None:
     """Warn where the residuals of large bins say that their errors are too small."""
     bins: BinMap = run.obtain("bin")
-    alpha = correlation_of_residuals(bins, fit)
+    alpha = correlation_of_residuals(bins, scatter)
     if alpha > bins.correlation + _CORRELATION_EXCESS:
         run.warn(
             "continuum",
@@ -157,38 +185,49 @@ def _warn_of_correlation(run: Run, fit: ContinuumFit) -> None:
         )
 
 
-def fit_lines(run: Run) -> LineFit:
+def fit_lines(run: Run) -> RowStream[LineFit]:
     """Fit the emission lines of each bin; warn where there are hardly any."""
-    gas, fit = _nebular(run)
-    run.begin("lines", None)
-    result = line_fit.fit_lines(gas, chosen_lines(run), run.options.lines, continuum=fit)
-    detected = (result.flags & (Flag.NOT_DETECTED | Flag.NO_DATA)) == 0
-    if detected.any(axis=1).mean() < 0.05:
+    n_row = run.obtain("stack").n_spectrum
+    run.begin("lines", n_row)
+    return RowStream(n_row=n_row, pieces=_fitted_lines(run, n_row))
+
+
+def _fitted_lines(run: Run, n_row: int) -> Iterator[tuple[slice, LineFit]]:
+    n_with_line = 0
+    for rows in blocks(n_row):
+        gas, fit = _nebular(run, rows)
+        result = line_fit.fit_lines(gas, chosen_lines(run), run.options.lines, continuum=fit)
+        detected = (result.flags & (Flag.NOT_DETECTED | Flag.NO_DATA)) == 0
+        n_with_line += int(detected.any(axis=1).sum())
+        run.listener.advance(gas.n_spectrum)
+        yield rows, result
+    if n_with_line < 0.05 * n_row:
         run.warn(
             "lines",
             "hardly any bin shows an emission line: check the redshift "
             f"({run.options.prepare.redshift:g}).",
         )
-    return result
 
 
-def _nebular(run: Run) -> tuple[Spectra, ContinuumFit | None]:
-    """Return the spectra without stars; the fit is None where no engine ran."""
-    spectra: Spectra = run.obtain("stack")
-    fit: ContinuumFit = run.obtain("continuum")
-    return spectra.subtract(fit), None if run.options.continuum.engine == "none" else fit
+def _nebular(run: Run, rows: slice | Index) -> tuple[Spectra, ContinuumFit | None]:
+    """Return some spectra without stars, and the stars; None where no engine ran."""
+    spectra: Spectra = run.obtain("stack").take(rows)
+    if run.options.continuum.engine == "none":
+        return spectra, None
+    fit: ContinuumFit = run.obtain("continuum").take(rows)
+    return spectra.subtract(fit), fit
 
 
 def paint_maps(run: Run) -> Maps:
     """Paint what was measured on the sky."""
-    _, stars = _nebular(run)
+    has_stars = run.options.continuum.engine != "none"
+    stars = run.obtain("continuum").table if has_stars else None
     return make_maps(run.obtain("bin"), run.obtain("lines"), stars)
 
 
 def compose_report(run: Run) -> ReportContent:
     """Collect what the report shows."""
     cube: Cube = run.obtain("prepare")
-    gas, _ = _nebular(run)
     lines: LineFit = run.obtain("lines")
     measured: SnrMap = run.obtain("snr")
     known = run.folder.provenance()
@@ -207,7 +246,7 @@ def compose_report(run: Run) -> ReportContent:
         line_set=chosen_lines(run),
         sky=cube.sky,
         model_lines=lambda rows: line_model(
-            lines.take(rows), gas.take(rows), window=run.options.lines.window
+            lines.take(rows), _nebular(run, rows)[0], window=run.options.lines.window
         ),
         timings={
             Path(name).stem: fact["seconds"] for name, fact in known.get("stages", {}).items()
@@ -243,6 +282,5 @@ def recovery_of(run: Run) -> Recovery | None:
     if not name or not (run.folder / name).exists():
         return None
     bins: BinMap = run.obtain("bin")
-    return compare(
-        read_truth(run.folder / name), bins.bin_id, run.obtain("lines"), run.obtain("continuum")
-    )
+    stars: ContinuumFit = run.obtain("continuum").table
+    return compare(read_truth(run.folder / name), bins.bin_id, run.obtain("lines"), stars)

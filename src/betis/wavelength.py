@@ -155,7 +155,7 @@ def read_axis(header: Mapping[str, Any], axis: int = 3) -> WaveAxis:
 
     Returns
     -------
-    The axis in Angstrom. ``medium`` is None where CTYPE does not tell (LINEAR, blank).
+    The axis in Angstrom. ``medium`` is None where CTYPE does not tell (LINEAR, WAVELENGTH, blank).
 
     Raises
     ------
@@ -175,17 +175,16 @@ def read_axis(header: Mapping[str, Any], axis: int = 3) -> WaveAxis:
     scale = _angstrom_per_unit(header, axis, ctype)
     if ctype.endswith("-LOG"):
         grid = start * np.exp(step * half_pixels / start)
-    elif _is_log10(ctype, start):
+    elif _is_log10(ctype, start) and scale == 1.0:
         grid = 10.0 ** (start + step * half_pixels)
     else:
         grid = start + step * half_pixels
-    return WaveAxis(
-        wave=grid[1::2] * scale, edges=grid[::2] * scale, medium=_MEDIUM_OF_CTYPE.get(ctype[:4])
-    )
+    medium = _MEDIUM_OF_CTYPE.get(ctype.partition("-")[0])
+    return WaveAxis(wave=grid[1::2] * scale, edges=grid[::2] * scale, medium=medium)
 
 
 def _is_log10(ctype: str, start: float) -> bool:
-    """Tell SDSS's old log10 axes: CTYPE WAVE-LOG10, or a start that is a logarithm."""
+    """Tell SDSS's old log10 axes: CTYPE WAVE-LOG10, or a start in Angstrom that is a logarithm."""
     return ctype.endswith("LOG10") or (ctype in {"LINEAR", ""} and 3.0 < start < 4.5)
 
 

@@ -9,7 +9,8 @@ from tests.cubes import WCS as CARDS
 
 import betis
 from betis.errors import InputError
-from betis.io.muse import flux_scale
+from betis.io.flux_units import flux_density_scale
+from betis.io.muse import LAYOUT
 from betis.io.wcs import celestial_wcs
 
 SHAPE = (WAVE.size, 5, 7)
@@ -115,7 +116,7 @@ def test_an_unknown_reader_is_refused(tmp_path, voxels):
     ],
 )
 def test_the_flux_scale_is_read_from_the_unit(unit, scale):
-    assert flux_scale(unit) == pytest.approx(scale)
+    assert flux_density_scale(unit, LAYOUT.default_scale) == pytest.approx(scale)
 
 
 def test_the_real_cube(test_data):

@@ -298,7 +298,9 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(name, tmp_path, capsys):
 @pytest.mark.parametrize("scale", [1e-20, 1e-10, 1e10, 1e17])
 def test_the_unit_of_the_flux_changes_nothing(scale, signal, tmp_path):
     path = tmp_path / "cube.fits"
-    write(path, FLUX.astype(float) * scale, VARIANCE.astype(float) * scale**2)
+    unit = {"BUNIT": f"10**({-20 - round(np.log10(scale))})*erg/s/cm**2/Angstrom"}
+    flux = ImageHDU(FLUX.astype(float) * scale, header(**unit), name="DATA")
+    write(path, flux, VARIANCE.astype(float) * scale**2)
     np.testing.assert_allclose(measured(path) / scale, signal, rtol=1e-6)
 
 

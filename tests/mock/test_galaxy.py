@@ -166,8 +166,12 @@ def test_the_seed_makes_the_galaxy():
         ({"line_brightness": -1.0}, "line_brightness of the mock galaxy is -1.0"),
         ({"noise_correlation": 9.0}, "noise_correlation of the mock galaxy is 9.0"),
         ({"wave_step": 0.0}, "wave_step of the mock galaxy is 0.0"),
-        ({"wave_max": 4760.0}, r"the wavelength range of the mock galaxy is \(4750.0, 4760.0\)"),
+        ({"wave_max": 4760.0}, r"the wavelength range of the mock galaxy is \(4750, 4760\)"),
+        ({"wave_max": float("nan")}, "the wavelength range of the mock galaxy is"),
+        ({"wave_min": 2000.0}, r"is \(2000, 9350\); give a value within 3000-10600 Angstrom"),
         ({"seed": -1}, "seed of the mock galaxy is -1"),
+        ({"instrument": "wifes"}, "instrument of the mock galaxy is 'wifes'; give one of muse, m"),
+        ({"instrument": "califa", "mode": "V9"}, "is 'V9'; of califa give one of V500, V1200, C"),
     ],
 )
 def test_options_that_make_no_galaxy_are_refused(change, message):
@@ -186,6 +190,6 @@ def test_every_option_says_what_it_is():
 
 
 def test_default_axis_is_that_of_muse():
-    options = MockOptions()
-    assert (options.wave.size, options.wave[0], options.wave[-1]) == (3681, 4750.0, 9350.0)
-    np.testing.assert_array_equal(options.edges[1:] - options.wave, 0.625)
+    (setup,) = MockOptions().setups
+    assert (setup.wave.size, setup.wave[0], setup.wave[-1]) == (3681, 4750.0, 9350.0)
+    np.testing.assert_array_equal(setup.edges[1:] - setup.wave, 0.625)

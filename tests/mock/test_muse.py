@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from betis.errors import ConfigError, InputError
-from betis.mock import MockOptions, make_galaxy, read_truth, truth_path, write_muse
+from betis.mock import MockOptions, make_galaxy, read_truth, truth_path, write_cube
 from betis.mock.spectra import make_renderer
 from betis.wavelength import read_axis
 
@@ -24,7 +24,7 @@ def galaxy():
 @pytest.fixture(scope="module")
 def path(galaxy, tmp_path_factory):
     path = tmp_path_factory.mktemp("mock") / "galaxy.fits"
-    write_muse(galaxy, path)
+    write_cube(galaxy, path)
     return path
 
 
@@ -60,8 +60,8 @@ def test_astropy_reads_the_axes(path, name):
 def test_betis_reads_the_axis(path):
     axis = read_axis(fits.getheader(path, "DATA"))
     assert axis.medium == "air"
-    np.testing.assert_allclose(axis.wave, SMALL.wave, atol=1e-9)
-    np.testing.assert_allclose(axis.edges, SMALL.edges, atol=1e-9)
+    np.testing.assert_allclose(axis.wave, SMALL.setups[0].wave, atol=1e-9)
+    np.testing.assert_allclose(axis.edges, SMALL.setups[0].edges, atol=1e-9)
 
 
 def test_noise_is_as_stat_says(galaxy, path):
@@ -82,9 +82,9 @@ def test_spaxels_outside_the_field_are_nan_in_both(galaxy, path):
 
 def test_tiles_and_reruns_change_no_byte(tmp_path):
     galaxy = make_galaxy(dataclasses.replace(SMALL, noise_correlation=0.7, wave_max=6700.0))
-    write_muse(galaxy, tmp_path / "whole.fits")
-    write_muse(galaxy, tmp_path / "again.fits")
-    write_muse(galaxy, tmp_path / "rows.fits", tile_voxels=1)
+    write_cube(galaxy, tmp_path / "whole.fits")
+    write_cube(galaxy, tmp_path / "again.fits")
+    write_cube(galaxy, tmp_path / "rows.fits", tile_voxels=1)
     whole = (tmp_path / "whole.fits").read_bytes()
     assert (tmp_path / "again.fits").read_bytes() == whole
     with fits.open(tmp_path / "whole.fits") as one, fits.open(tmp_path / "rows.fits") as other:
@@ -94,7 +94,7 @@ def test_tiles_and_reruns_change_no_byte(tmp_path):
 
 def test_another_seed_has_other_noise(galaxy, path, tmp_path):
     options = dataclasses.replace(SMALL, seed=2)
-    write_muse(dataclasses.replace(galaxy, options=options), tmp_path / "other.fits")
+    write_cube(dataclasses.replace(galaxy, options=options), tmp_path / "other.fits")
     other, first = fits.getdata(tmp_path / "other.fits", "DATA"), fits.getdata(path, "DATA")
     assert not np.any(other[:, galaxy.field] == first[:, galaxy.field])
 
@@ -108,19 +108,19 @@ def test_no_partial_file_is_left(path):
 
 def test_a_cube_that_cannot_be_made_leaves_what_was_there(galaxy, tmp_path):
     (tmp_path / "old.fits").write_text("old")
-    components = dataclasses.replace(galaxy.components, wave=galaxy.components.wave + 2900)
+    components = dataclasses.replace(galaxy.components, wave=galaxy.components.wave + 3900)
     with pytest.raises(ConfigError, match="the mock galaxy needs stars"):
-        write_muse(dataclasses.replace(galaxy, components=components), tmp_path / "old.fits")
+        write_cube(dataclasses.replace(galaxy, components=components), tmp_path / "old.fits")
     assert [file.name for file in tmp_path.iterdir()] == ["old.fits"]
     assert (tmp_path / "old.fits").read_text() == "old"
     with pytest.raises(InputError, match=r"there is no folder .*absent"):
-        write_muse(galaxy, tmp_path / "absent" / "cube.fits")
+        write_cube(galaxy, tmp_path / "absent" / "cube.fits")
 
 
 def peak_of_writing(n_y, folder):
     galaxy = make_galaxy(dataclasses.replace(SMALL, n_y=n_y, n_x=16))
     tracemalloc.start()
-    write_muse(galaxy, folder / "cube.fits", tile_voxels=8 * 16 * 441)
+    write_cube(galaxy, folder / "cube.fits", tile_voxels=8 * 16 * 441)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak

@@ -9,7 +9,7 @@ from betis.errors import InputError
 from betis.flags import Flag
 from betis.mock import MockOptions, compare, make_galaxy
 from betis.mock.recovery import LINES
-from betis.products import ContinuumFit, LineFit
+from betis.products import ContinuumFit, LineFit, Sky
 
 NAMES = (*LINES, "OI6300")
 
@@ -175,3 +175,21 @@ def test_fits_of_another_cube_are_refused(truth, bin_id, fits):
         compare(truth, bin_id[1:], lines, continuum)
     with pytest.raises(InputError, match=r"there are .* bins, but .* rows of lines and"):
         compare(truth, bin_id, lines, blank(ContinuumFit, 3))
+
+
+@pytest.mark.parametrize("scale", [1e-16, 1e-17, 1e-20])
+def test_fluxes_in_another_unit_are_compared_in_that_of_the_truth(truth, bin_id, fits, scale):
+    lines, continuum = fits
+    sky = Sky(shape=truth.shape, flux_scale=scale)
+    unit = scale / 1e-20
+    other = replace(lines, flux=lines.flux / unit, flux_err=lines.flux_err / unit, sky=sky)
+    found, expected = (compare(truth, bin_id, fit, continuum) for fit in (other, lines))
+    for row, same in zip(found.lines, expected.lines, strict=True):
+        assert row.flux_bias == pytest.approx(same.flux_bias, abs=1e-9)
+        assert row.flux_pull_std == pytest.approx(same.flux_pull_std, rel=1e-9)
+
+
+def test_an_unknown_unit_is_taken_for_that_of_the_truth(truth, bin_id, fits):
+    lines, continuum = fits
+    unknown = replace(lines, sky=Sky(shape=truth.shape, flux_scale=0.0))
+    assert compare(truth, bin_id, unknown, continuum) == compare(truth, bin_id, lines, continuum)

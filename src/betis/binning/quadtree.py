@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from betis.arrays import B8, F64, Index
-from betis.binning.quality import bin_map, usable_spaxels
+from betis.binning.quality import bin_map, numbered, usable_spaxels
 from betis.options import BinningOptions
 from betis.products import BinMap, noise_growth
 
@@ -55,7 +55,7 @@ def quadtree(
         piece = _join(piece, done, first[meet], second[meet])
         done |= (_piece_snr(piece, flux, variance, options) >= options.target)[piece]
     bin_id = np.full(valid.shape, -1, dtype=np.int32)
-    bin_id[valid] = _numbered(piece)
+    bin_id[valid] = numbered(piece)
     return bin_map(bin_id, signal, noise, options)
 
 
@@ -90,11 +90,3 @@ def _piece_snr(piece: Index, flux: F64, variance: F64, options: BinningOptions) 
     count = np.bincount(piece)
     noise = np.sqrt(np.bincount(piece, variance)) * noise_growth(count, options.correlation)
     return np.asarray(np.bincount(piece, flux) / noise)
-
-
-def _numbered(piece: Index) -> Index:
-    """Return the pieces numbered 0, 1 and so on in the order in which they first appear."""
-    _, start, inverse = np.unique(piece, return_index=True, return_inverse=True)
-    rank = np.empty(start.size, dtype=np.intp)
-    rank[np.argsort(start)] = np.arange(start.size)
-    return np.asarray(rank[inverse])

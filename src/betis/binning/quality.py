@@ -3,11 +3,11 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from betis.arrays import B8, F64, I32
+from betis.arrays import B8, F64, I32, Index
 from betis.errors import InputError
 from betis.flags import Flag
 from betis.options import BinningOptions
-from betis.products import BinMap, ContinuumFit, noise_growth
+from betis.products import BinMap, noise_growth
 
 LARGE_BIN = 10
 """Spaxels from which a bin tells how the noise of neighbours is correlated."""
@@ -62,15 +62,27 @@ def bin_map(
     )
 
 
-def correlation_of_residuals(bins: BinMap, fit: ContinuumFit) -> float:
+def numbered(label: Int[Index, " spaxel"]) -> Int[Index, " spaxel"]:
+    """Return the labels numbered 0, 1 and so on in the order in which they first appear."""
+    _, start, inverse = np.unique(label, return_index=True, return_inverse=True)
+    rank = np.empty(start.size, dtype=np.intp)
+    rank[np.argsort(start)] = np.arange(start.size)
+    return np.asarray(rank[inverse])
+
+
+def correlation_of_residuals(bins: BinMap, scatter: Float[F64, " bin"]) -> float:
     """Return the alpha of the noise law that brings the residuals of large bins to their errors.
 
     The median over bins of `LARGE_BIN` and more spaxels of ``(eta - 1) / log10(n)``, where eta is
-    the square root of the reduced chi-square times the growth that the errors contain already.
-    What the model cannot describe counts as noise. NaN where fewer than 3 such bins were fitted.
+    the scatter times the growth that the errors contain already. What the model cannot describe
+    counts as noise. NaN where fewer than 3 such bins were fitted.
+
+    Parameters
+    ----------
+    bins
+    scatter : [bin]
+        Of the residuals in units of their errors: the square root of the reduced chi-square.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        scatter = np.sqrt(fit.chi2 / fit.dof)
     large = (bins.n_spaxel >= LARGE_BIN) & np.isfinite(scatter)
     if large.sum() < _FEWEST:
         return float("nan")

@@ -1,6 +1,7 @@
 """The native continuum engine: templates, one dust screen, a Gaussian velocity distribution."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -14,18 +15,20 @@ from betis.continuum.cores import contrasts
 from betis.continuum.kernel import depth_error_row, fit_row, scan_row
 from betis.continuum.populations import mean_populations
 from betis.continuum.templates import PreparedBase, Range, prepare_base
-from betis.errors import FitError
+from betis.errors import FitError, InputError
 from betis.flags import Flag
 from betis.options import ContinuumOptions
-from betis.products import ContinuumFit, Spectra, Templates
+from betis.products import ContinuumFit, Spectra, SpectraRows, Templates
+from betis.products.fits import joined
 from betis.wavelength import C_KMS
 
-__all__ = ["fit_continuum", "no_continuum"]
+__all__ = ["Engine", "fit_continuum", "no_continuum", "template_engine"]
 
+
+Engine = Callable[[Spectra, compute.Progress | None], ContinuumFit]
+"""Fits the continuum of some spectra, and tells how many have been finished."""
 
 _MIN_PIXELS = 50
-_BLOCK = 2048
-"""Rows that the host holds copies of at once."""
 _PHASES = (5, 12, 60)
 """Steps after which converged rows leave the batch."""
 _CLIP_ROUNDS = 2
@@ -104,28 +107,45 @@ def fit_continuum(
     The model is that of Cappellari & Emsellem 2004, PASP 116 138, section 3.3, and of Cid
     Fernandes et al. 2005, MNRAS 358 363, eq. 1.
     """
+    if spectra.n_spectrum < 1:
+        raise InputError("there is no spectrum to fit; give at least one row")
+    engine = template_engine(spectra, templates, options, dust=dust, line_waves=line_waves)
+    return joined(
+        [engine(spectra.take(rows), progress) for rows in compute.blocks(spectra.n_spectrum)]
+    )
+
+
+def template_engine(
+    axis: SpectraRows,
+    templates: Templates,
+    options: ContinuumOptions,
+    *,
+    dust: Float[F64, " wave"],
+    line_waves: Float[F64, " line"],
+) -> Engine:
+    """Prepare the base once, and return what fits any spectra on this axis.
+
+    The parameters, and what is raised, are those of `fit_continuum`; of ``axis`` only the
+    wavelengths and what belongs to them are used.
+    """
+    blank = axis.take(slice(0))
     bounds = Range(options.max_velocity, options.max_sigma, options.min_av, options.max_av)
-    base = prepare_base(templates, spectra, dust, bounds)
-    usable = _usable_pixels(spectra, base, options, line_waves)
-    cores = contrasts(spectra, line_waves if options.mask_lines else np.empty(0), usable)
-    starts = range(0, spectra.n_spectrum, _BLOCK)
-    parts = [
-        _fit_block(
-            spectra.take(slice(first, first + _BLOCK)),
-            base,
-            (usable, cores.shares),
-            options,
-            progress,
-        )
-        for first in starts
-    ]
-    rows, scale = _concatenate([part[0] for part in parts]), np.concatenate([p[1] for p in parts])
-    return _assemble(rows, scale, base, templates, cores.wave)
+    base = prepare_base(templates, blank, dust, bounds)
+    usable = _usable_pixels(blank, base, options, line_waves)
+    cores = contrasts(blank, line_waves if options.mask_lines else np.empty(0), usable)
+
+    def fit(spectra: Spectra, progress: compute.Progress | None = None) -> ContinuumFit:
+        rows, scale = _fit_block(spectra, base, (usable, cores.shares), options, progress)
+        return _assemble(rows, scale, base, templates, cores.wave)
+
+    return fit
 
 
-def no_continuum(spectra: Spectra) -> ContinuumFit:
+def no_continuum(spectra: Spectra, progress: compute.Progress | None = None) -> ContinuumFit:
     """Return a continuum of zero, for spectra that have none or have lost it already."""
     n_row = spectra.n_spectrum
+    if progress:
+        progress(n_row)
     empty = {name: np.full(n_row, np.nan) for name in _PER_ROW}
     return ContinuumFit(
         **empty,
@@ -290,13 +310,6 @@ def _median_where(
     ordered = np.sort(np.where(good, values, np.inf), axis=1)
     middle = np.take_along_axis(ordered, good.sum(axis=1)[:, None] // 2, axis=1)[:, 0]
     return np.asarray(np.where(np.isfinite(middle), middle, 0.0))
-
-
-def _concatenate(parts: list[_Rows]) -> _Rows:
-    if len(parts) == 1:
-        return parts[0]
-    names = [item.name for item in fields(_Rows)]
-    return _Rows(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
 def _assemble(

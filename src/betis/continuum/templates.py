@@ -85,7 +85,7 @@ def prepare_base(
     FitError
         Where base and data have fewer than two pixels in common.
     """
-    _check_base(templates, spectra)
+    _check_base(templates)
     template_wave = _on_axis(templates, spectra)
     pixels = spectra.wave
     has_flux = (pixels >= template_wave[0]) & (pixels <= template_wave[-1]) & np.isfinite(dust)
@@ -124,7 +124,7 @@ def template_broader_share(templates: Templates, spectra: Spectra) -> float:
     return float(np.mean(fwhm[common] > spectra.lsf[common])) if np.any(common) else 0.0
 
 
-def _check_base(templates: Templates, spectra: Spectra) -> None:
+def _check_base(templates: Templates) -> None:
     shape = (templates.n_template, templates.wave.size)
     if templates.flux.ndim != 2 or shape[0] < 1 or shape[1] < 4:
         raise InputError(
@@ -136,8 +136,6 @@ def _check_base(templates: Templates, spectra: Spectra) -> None:
             f"the base {templates.name!r} holds flux that is not finite; cut it to the "
             "wavelengths where it is"
         )
-    if spectra.n_spectrum < 1:
-        raise InputError("there is no spectrum to fit; give at least one")
 
 
 def _on_axis(templates: Templates, spectra: Spectra) -> Float[F64, " sample"]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from betis.arrays import B8, F64
 from betis.errors import InputError
-from betis.io.fits import open_fits
 from betis.products import CubeBlock
+
+ErrorKind = Literal["variance", "ivar", "sigma"]
+"""How a file states its errors: variance, inverse variance, or 1-sigma error."""
 
 _DTYPE = {-32: ">f4", -64: ">f8", 8: "u1", 16: ">i2", 32: ">i4", 64: ">i8"}
 
@@ -45,6 +46,27 @@ class Extension:
         InputError
             Where the file ends early or has gone.
         """
+        return self._physical(self._stored(rows, waves))
+
+    def marked(self, rows: slice, waves: slice, bits: int) -> B8:
+        """Tell ``[wave, y, x]`` which voxels of a mask have any of these bits; -1 for any bit.
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        stored = self._stored(rows, waves)
+        if bits == -1:
+            return np.asarray(self._physical(stored) != 0)
+        if stored.dtype.kind == "f":
+            whole = np.nan_to_num(stored).astype(np.uint64)
+            return np.asarray(np.isnan(stored) | ((whole & np.uint64(bits)) != 0))
+        # The two's complement of a 64-bit mask, with the offset that makes it unsigned.
+        whole = stored.astype(np.uint64) + np.uint64(self.zero)
+        return np.asarray((whole & np.uint64(bits)) != 0)
+
+    def _stored(self, rows: slice, waves: slice) -> NDArray[Any]:
         n_wave, n_y, n_x = self.shape
         planes, (first, last, _) = range(n_wave)[waves], rows.indices(n_y)
         item = np.dtype(self.dtype).itemsize
@@ -60,7 +82,7 @@ class Extension:
                         )
         except OSError as error:
             raise InputError(f"{self.path} can no longer be read: {error.strerror}") from error
-        return self._physical(block)
+        return block
 
     def _physical(self, stored: NDArray[Any]) -> F64:
         values = stored.astype(np.float64)
@@ -71,47 +93,47 @@ class Extension:
         return values
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CompressedExtension:
-    """One 3-D image extension of a compressed file; unpacked whole into memory when first read."""
-
-    path: Path
-    name: str
-    index: int
-    shape: tuple[int, int, int]
-
-    @cached_property
-    def voxels(self) -> NDArray[Any]:
-        """All of it, ``[wave, y, x]``."""
-        with open_fits(self.path) as hdus:
-            return np.asarray(hdus[self.index].data)
-
-    def read(self, rows: slice, waves: slice) -> F64:
-        """Return ``[wave, y, x]`` of some image rows and wavelength pixels.
-
-        Raises
-        ------
-        InputError
-            Where the file is damaged or has gone.
-        """
-        return self.voxels[waves, rows].astype(np.float64)
-
-
 @dataclass(frozen=True, kw_only=True)
-class VarianceFileSource:
-    """A cube in a file that stores flux, variance and perhaps data-quality bits."""
+class FileSource:
+    """A cube in a file: flux, its error however it is stated, and perhaps a mask.
 
-    flux: Extension | CompressedExtension
-    variance: Extension | CompressedExtension
-    quality: Extension | CompressedExtension | None = None
+    Attributes
+    ----------
+    flux, error, mask
+        Where they are, each ``[wave, y, x]``.
+    error_kind
+        What ``error`` holds.
+    mask_bits
+        Bits of the mask that make a voxel bad; -1 for any value but 0.
+    max_error
+        An error above this, in the scale of the flux, means that nothing was measured.
+    """
+
+    flux: Extension
+    error: Extension
+    error_kind: ErrorKind = "variance"
+    mask: Extension | None = None
+    mask_bits: int = -1
+    max_error: float = np.inf
 
     def read(self, rows: slice, waves: slice) -> CubeBlock:
         """Return a block; see `betis.products.CubeSource`."""
-        flux, variance = self.flux.read(rows, waves), self.variance.read(rows, waves)
-        bad = np.zeros(flux.shape, dtype=bool)
-        if self.quality is not None:
-            bad = self.quality.read(rows, waves) != 0
+        flux = self.flux.read(rows, waves)
+        variance = variance_from(self.error.read(rows, waves), self.error_kind)
+        with np.errstate(invalid="ignore"):
+            bad = variance > self.max_error**2
+        if self.mask is not None:
+            bad |= self.mask.marked(rows, waves, self.mask_bits)
         return clean_block(flux, variance, bad)
+
+
+def variance_from(error: F64, kind: ErrorKind) -> F64:
+    """Return the variance of an error of that kind; 0 or NaN where there is none."""
+    if kind == "variance":
+        return error
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        value = error**2 if kind == "sigma" else 1.0 / error
+        return np.where(error > 0, value, 0.0)
 
 
 def clean_block(flux: F64, variance: F64, bad: B8) -> CubeBlock:
@@ -123,23 +145,19 @@ def clean_block(flux: F64, variance: F64, bad: B8) -> CubeBlock:
     return CubeBlock(flux, variance, mask)
 
 
-def image_extension(path: Path, hdus: Any, index: int) -> Extension | CompressedExtension:
-    """Return where the voxels of an image HDU of astropy are.
+def image_extension(path: Path, hdus: Any, index: int) -> Extension:
+    """Return where the voxels of an image HDU of astropy are; its file is not a packed one.
 
     Raises
     ------
     InputError
         Where the extension is no 3-D image with voxels.
     """
-    from astropy.io.fits import CompImageHDU
-
     hdu = hdus[index]
     info, name = hdu.fileinfo(), str(hdu.name or "PRIMARY")
     shape = _cube_shape(path, hdu.header, name)
-    if isinstance(hdu, CompImageHDU) or info["file"].compression:
-        return CompressedExtension(path=path, name=name, index=index, shape=shape)
     return Extension(
-        path=path,
+        path=Path(info["file"].name),
         name=name,
         offset=int(info["datLoc"]),
         shape=shape,

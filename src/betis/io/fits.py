@@ -101,12 +101,19 @@ def _require_every_extension(path: Path, hdus: Any) -> None:
 
 def _require_whole(path: Path, hdu: Any) -> None:
     info = hdu.fileinfo()
-    end, size = info["datLoc"] + hdu.size, path.stat().st_size
+    end, size = info["datLoc"] + _stored_size(hdu, info), path.stat().st_size
     if size < end and not info["file"].compression:
         raise InputError(
             f"{path} is cut short: its extension {hdu.name or 'without a name'} needs {end} bytes "
             f"and the file has {size}; copy or download it again"
         )
+
+
+def _stored_size(hdu: Any, info: Mapping[str, Any]) -> int:
+    """Return how many bytes of data there must be; of a compressed image, without the padding."""
+    from astropy.io.fits import CompImageHDU
+
+    return max(0, info["datSpan"] - 2879) if isinstance(hdu, CompImageHDU) else int(hdu.size)
 
 
 def image_hdu(name: str, values: NDArray[Any], cards: Mapping[str, Any] | None = None) -> Any:
@@ -144,10 +151,7 @@ def write_fits(path: Path, hdus: Sequence[Any], cards: Mapping[str, Any] | None 
     """
     from astropy.io import fits
 
-    primary = fits.PrimaryHDU()
-    primary.header["CREATOR"] = (_CREATOR, "program that made this file")
-    primary.header[_COUNT] = (len(hdus), "number of extensions")
-    primary.header.update(dict(cards or {}))
+    primary = fits.PrimaryHDU(header=primary_header(cards or {}, len(hdus)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         write_atomically(
@@ -156,6 +160,18 @@ def write_fits(path: Path, hdus: Sequence[Any], cards: Mapping[str, Any] | None 
                 part, checksum=True, overwrite=True
             ),
         )
+
+
+def primary_header(cards: Mapping[str, Any], n_extension: int) -> Any:
+    """Return the header of the empty primary HDU of a file of ours."""
+    from astropy.io import fits
+
+    header = fits.PrimaryHDU().header
+    header["EXTEND"] = True
+    header["CREATOR"] = (_CREATOR, "program that made this file")
+    header[_COUNT] = (n_extension, "number of extensions")
+    header.update(dict(cards))
+    return header
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -16,12 +16,26 @@ _PREFIX = re.compile(
     r"^(?:10\s*(?:\*\*|\^)\s*\(?\s*([-+]?\d+)\s*\)?|1(?:\.0*)?e([-+]?\d+))\s*\*?\s*", re.IGNORECASE
 )
 _ANGSTROM = re.compile(r"\b(?:Ang(?:stroms?)?|AA?)(?=$|[^A-Za-z])", re.IGNORECASE)
+_FLAM = re.compile(r"\bFLAM(\d*)\b", re.IGNORECASE)
+_SPAXEL = re.compile(
+    r"\s*(?:/\s*(?:spaxels?|pixels?|pix|fib(?:er|re)s?)\b"
+    r"|\b(?:spaxels?|pixels?|pix|fib(?:er|re)s?)\s*(?:\^|\*\*)?\s*\(?-1\)?)",
+    re.IGNORECASE,
+)
+"""A flux of each spaxel: what every cube holds, whether its unit says it or not."""
 _LARGEST = 100
 """Powers of ten beyond this are a mistake, not a unit."""
 
 
-def flux_density_scale(unit: str) -> float:
+def flux_density_scale(unit: str, default: float = 0.0) -> float:
     """Return what 1 stands for (erg/s/cm²/Angstrom) in a unit such as ``10**(-20)*erg/s/...``.
+
+    Parameters
+    ----------
+    unit
+        BUNIT of a cube.
+    default
+        What 1 stands for where the unit is blank.
 
     Returns
     -------
@@ -32,11 +46,13 @@ def flux_density_scale(unit: str) -> float:
     InputError
         Where the unit is one per frequency, or the square of a flux density (a variance).
     """
+    if not unit.strip():
+        return default
     squared = re.fullmatch(r"\((.*)\)\s*(?:\*\*|\^)\s*\(?2\)?", unit.strip())
     if squared and flux_density_scale(squared.group(1)):
         raise InputError(
-            f"the flux has BUNIT = {unit!r}, the unit of a variance; put the flux into DATA and "
-            "the variance into STAT"
+            f"the flux has BUNIT = {unit!r}, the unit of a variance; check that the extensions "
+            "of the flux and of its error are not swapped"
         )
     exponent, parsed = _parse(unit)
     if parsed is None:
@@ -64,10 +80,17 @@ def _parse(unit: str) -> tuple[int, Any]:
     prefix = _PREFIX.match(text)
     exponent = int(prefix.group(1) or prefix.group(2)) if prefix else 0
     rest = text[prefix.end() :] if prefix else text
-    rest = re.sub(r"^\((.*)\)$", r"\1", rest)
+    rest, tenfold = _spelled_out(re.sub(r"^\((.*)\)$", r"\1", rest))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return exponent, units.Unit(_ANGSTROM.sub("Angstrom", rest)) if rest else None
+            return exponent - tenfold, units.Unit(rest) if rest else None
     except (ValueError, TypeError):
         return exponent, None
+
+
+def _spelled_out(unit: str) -> tuple[str, int]:
+    """Return a unit in astropy's words, per spaxel left out, and the power that FLAM16 hides."""
+    flam = _FLAM.search(unit)
+    plain = _FLAM.sub("erg/s/cm2/Angstrom", _SPAXEL.sub("", unit))
+    return _ANGSTROM.sub("Angstrom", plain).strip(), int(flam.group(1) or 0) if flam else 0

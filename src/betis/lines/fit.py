@@ -23,8 +23,6 @@ from betis.products import ContinuumFit, LineFit, Spectra
 __all__ = ["fit_lines"]
 
 
-_BLOCK = 2048
-"""Spectra prepared at once: bounds the memory."""
 _LEVEL = 3.0
 _SIDE = 3.0
 _SQRT_2PI = float(np.sqrt(2 * np.pi))
@@ -103,9 +101,8 @@ def fit_lines(
     kinds = group_classes(line_set, on_axis, gas, options)
     for kind in kinds:
         table["background_wave"][kind.group] = kind.center
-    for first in range(0, gas.n_spectrum, _BLOCK):
-        block = slice(first, min(first + _BLOCK, gas.n_spectrum))
-        part = gas if gas.n_spectrum <= _BLOCK else gas.take(block)
+    for block in compute.blocks(gas.n_spectrum):
+        part = gas if gas.n_spectrum <= compute.BLOCK else gas.take(block)
         level = None if continuum is None else continuum.model[block]
         velocity = start_velocity(line_set, on_axis, part, options)
         depth_err = _depth_errors(line_set, on_axis, part, block, continuum)

@@ -12,6 +12,7 @@ from betis.errors import ConfigError
 from betis.extinction import extinction_curve
 from betis.linelist import LineSet, load_line_set
 from betis.mock.gas import Regions, diffuse_ratios, draw_regions, paint_regions, tie
+from betis.mock.instruments import Setup
 from betis.mock.options import MockOptions
 from betis.mock.stars import CONTINUUM_WINDOWS, Components, make_components
 from betis.mock.truth import Truth
@@ -99,7 +100,9 @@ def make_galaxy(options: MockOptions | None = None) -> Galaxy:
     blanked = {name: np.where(field, values, np.nan) for name, values in maps.items()}
     return Galaxy(
         options=chosen,
-        truth=Truth(names=line_set.names, redshift=chosen.redshift, av=chosen.av, **blanked),
+        truth=Truth(
+            names=line_set.names, redshift=chosen.redshift, av=_extinction_left(chosen), **blanked
+        ),
         line_set=line_set,
         components=components,
         weights=weights,
@@ -110,18 +113,28 @@ def make_galaxy(options: MockOptions | None = None) -> Galaxy:
 
 
 def _lines_in_range(options: MockOptions) -> LineSet:
-    """Return the emission lines of the standard set that the cube covers."""
+    """Return the emission lines of the standard set that the cubes cover."""
     emission = load_line_set("standard").emission()
-    observed = (1 + options.redshift) * emission.waves("air", options.redshift)
-    low, high = options.wave[0] + _LINE_MARGIN, options.wave[-1] - _LINE_MARGIN
-    pairs = zip(emission.names, observed, strict=True)
-    names = [name for name, wave in pairs if low <= wave <= high]
+    names = {name for setup in options.setups for name in _inside(emission, setup, options)}
     if not names:
+        ranges = " and ".join(f"{s.wave[0]:g}-{s.wave[-1]:g}" for s in options.setups)
         raise ConfigError(
-            f"no emission line lies in {options.wave_min:g}-{options.wave_max:g} Angstrom at "
-            f"redshift {options.redshift:g}; widen the range of the mock galaxy"
+            f"no emission line lies in {ranges} Angstrom at redshift {options.redshift:g}; widen "
+            "the range of the mock galaxy"
         )
     return emission.select(names)
+
+
+def _inside(lines: LineSet, setup: Setup, options: MockOptions) -> list[str]:
+    observed = (1 + options.redshift) * lines.waves(setup.medium, options.redshift)
+    low, high = setup.wave[0] + _LINE_MARGIN, setup.wave[-1] - _LINE_MARGIN
+    pairs = zip(lines.names, observed, strict=True)
+    return [name for name, wave in pairs if low <= wave <= high]
+
+
+def _extinction_left(options: MockOptions) -> float:
+    """Return the Galactic A_V (mag) that the cubes still have."""
+    return 0.0 if all(setup.dereddened for setup in options.setups) else options.av
 
 
 def _plane(shape: tuple[int, int]) -> _Plane:

@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from betis.arrays import F64
-from betis.lsf import FWHM_PER_SIGMA, muse_fwhm
+from betis.lsf import FWHM_PER_SIGMA
 from betis.mock.galaxy import Galaxy
+from betis.mock.instruments import Setup
 
 _SKY = 40.0
 """Continuum of a dark sky, 1e-20 erg/s/cm²/Angstrom per spaxel: 21.5 mag/arcsec²."""
@@ -31,7 +32,7 @@ _AIRGLOW = {
 _KERNEL_REACH = 4.0
 
 
-def variance(galaxy: Galaxy, flux: Float[F64, "wave y x"]) -> Float[F64, "wave y x"]:
+def variance(galaxy: Galaxy, setup: Setup, flux: Float[F64, "wave y x"]) -> Float[F64, "wave y x"]:
     """Return the variance of voxels, (1e-20 erg/s/cm²/Angstrom)².
 
     Sky and source count photons alike; ``options.snr`` sets how many there are.
@@ -39,30 +40,37 @@ def variance(galaxy: Galaxy, flux: Float[F64, "wave y x"]) -> Float[F64, "wave y
     Parameters
     ----------
     galaxy
+    setup
+        What observes it.
     flux : 1e-20 erg/s/cm²/Angstrom [wave, y, x]
         As observed, noise-free.
     """
-    wave, truth = galaxy.options.wave, galaxy.truth
+    wave, truth = setup.wave, galaxy.truth
     center = np.nanmax(truth.continuum) / (1 + truth.redshift)
     dark = (center / galaxy.options.snr) ** 2 / (1 + center / _SKY)
-    shape = _inefficiency(wave) / _inefficiency(6560.0 * (1 + truth.redshift))
-    sky = (dark * shape * sky_spectrum(wave))[:, None, None]
+    shape = setup.inefficiency(wave) / setup.inefficiency(_beside_h_alpha(truth.redshift))
+    sky = (dark * shape * sky_spectrum(setup))[:, None, None]
     source = (dark * shape / _SKY)[:, None, None] * np.maximum(flux, 0.0)
     return np.asarray(sky + source)
 
 
-def sky_spectrum(wave: Float[F64, " wave"]) -> Float[F64, " wave"]:
-    """Return the night sky over its continuum, at observed air wavelengths (Angstrom)."""
-    sigma = muse_fwhm(wave) / FWHM_PER_SIGMA
+def _beside_h_alpha(redshift: float) -> Float[F64, ""]:
+    return np.asarray(6560.0 * (1 + redshift))
+
+
+def sky_spectrum(setup: Setup) -> Float[F64, " wave"]:
+    """Return the night sky over its continuum, as a setup resolves it."""
+    wave = setup.wave
+    sigma = setup.lsf(wave) / FWHM_PER_SIGMA
     total = np.ones_like(wave)
     for strength, centers in _AIRGLOW.items():
-        for center in centers:
+        for center in setup.from_air(np.array(centers)):
             profile = np.exp(-0.5 * ((wave - center) / sigma) ** 2)
             total += strength * profile / (np.sqrt(2 * np.pi) * sigma)
     return total
 
 
-def draw_noise(galaxy: Galaxy, first: int, last: int) -> Float[F64, "wave y x"]:
+def draw_noise(galaxy: Galaxy, setup: Setup, first: int, last: int) -> Float[F64, "wave y x"]:
     """Return noise of mean 0 and variance 1 for the image rows ``first`` to ``last - 1``.
 
     Each image row has a seed of its own, so that how a cube is cut changes nothing. Neighbours
@@ -71,14 +79,15 @@ def draw_noise(galaxy: Galaxy, first: int, last: int) -> Float[F64, "wave y x"]:
     """
     kernel = _kernel(galaxy.options.noise_correlation)
     reach = kernel.size // 2
-    white = np.stack([_white_row(galaxy, y, reach) for y in range(first - reach, last + reach)], 1)
+    rows = range(first - reach, last + reach)
+    white = np.stack([_white_row(galaxy, setup, y, reach) for y in rows], axis=1)
     return _smooth(_smooth(white, kernel, axis=1), kernel, axis=2)
 
 
-def _white_row(galaxy: Galaxy, y: int, reach: int) -> Float[F64, "wave x"]:
+def _white_row(galaxy: Galaxy, setup: Setup, y: int, reach: int) -> Float[F64, "wave x"]:
     options = galaxy.options
-    rng = np.random.default_rng([options.seed, 1, y + 1000])
-    return rng.standard_normal((options.wave.size, options.n_x + 2 * reach))
+    rng = np.random.default_rng([options.seed, 1 + setup.arm, y + 1000])
+    return rng.standard_normal((setup.axis.count, options.n_x + 2 * reach))
 
 
 def _kernel(sigma: float) -> Float[F64, " pixel"]:
@@ -101,9 +110,3 @@ def _smooth(
         for start, share in enumerate(kernel)
     )
     return np.asarray(sum(parts))
-
-
-def _inefficiency(wave: Float[F64, " wave"] | float) -> Float[F64, " wave"]:
-    """Return how the variance for a given sky rises to the blue end of MUSE."""
-    blue = np.exp(-(np.asarray(wave) - 4750.0) / 350.0)
-    return np.asarray(1.0 + 3.0 * blue)

@@ -3,11 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
-from betis.arrays import F64
 from betis.errors import ConfigError
+from betis.mock.instruments import Setup, setups
 
 
 def _option(default: Any, doc: str, unit: str = "") -> Any:
@@ -33,9 +30,27 @@ class MockOptions:
     noise_correlation: float = _option(
         0.0, "sigma of the Gaussian that correlates the noise of neighbours; 0 for none", "spaxel"
     )
-    wave_min: float = _option(4750.0, "centre of the first pixel, observed, air", "Angstrom")
-    wave_max: float = _option(9350.0, "last pixel is centred here or just below", "Angstrom")
-    wave_step: float = _option(1.25, "width of a pixel", "Angstrom")
+    instrument: str = _option(
+        "muse", "what observes it: muse, manga, manga-lin, califa, sami, kcwi or generic"
+    )
+    mode: str = _option(
+        "",
+        "of the instrument: V500, V1200 or COMB of califa, BL, RL or BL+RL of kcwi; empty for the "
+        "usual one",
+    )
+    wave_min: float | None = _option(
+        None,
+        "centre of the first pixel, observed, in the instrument's medium; its own if not given",
+        "Angstrom",
+    )
+    wave_max: float | None = _option(
+        None,
+        "the last pixel is centred here or just below; the instrument's own if not given",
+        "Angstrom",
+    )
+    wave_step: float | None = _option(
+        None, "width of the first pixel; the instrument's own if not given", "Angstrom"
+    )
     seed: int = _option(1, "seed of the H II regions and of the noise")
 
     def __post_init__(self) -> None:
@@ -51,25 +66,15 @@ class MockOptions:
             self.noise_correlation,
             "from 0 to 5",
         )
-        _require(self.wave_step > 0, "wave_step", self.wave_step, "above 0")
-        _require(
-            4600 <= self.wave_min < self.wave_max - 10 * self.wave_step and self.wave_max <= 9400,
-            "the wavelength range",
-            (self.wave_min, self.wave_max),
-            "within 4600-9400 Angstrom and over 10 pixels long",
-        )
+        step = self.wave_step
+        _require(step is None or step > 0, "wave_step", step, "above 0")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
+        setups(self.instrument, self.mode, self.wave_min, self.wave_max, self.wave_step)
 
     @property
-    def edges(self) -> Float[F64, " wave+1"]:
-        """Edges of the wavelength pixels: Angstrom, observed, air."""
-        n_wave = int((self.wave_max - self.wave_min) / self.wave_step + 1e-6) + 1
-        return np.asarray(self.wave_min + self.wave_step * (np.arange(n_wave + 1) - 0.5))
-
-    @property
-    def wave(self) -> Float[F64, " wave"]:
-        """Centres of the wavelength pixels: Angstrom, observed, air."""
-        return np.asarray(self.wave_min + self.wave_step * np.arange(self.edges.size - 1))
+    def setups(self) -> tuple[Setup, ...]:
+        """The cubes that the instrument makes of it, the bluest first."""
+        return setups(self.instrument, self.mode, self.wave_min, self.wave_max, self.wave_step)
 
     @property
     def shape(self) -> tuple[int, int]:

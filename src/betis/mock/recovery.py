@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from betis.arrays import B8, F64, I32
 from betis.errors import InputError
 from betis.flags import Flag
+from betis.mock.instruments import MOCK_SCALE
 from betis.mock.truth import Truth
 from betis.products import ContinuumFit, LineFit
 
@@ -105,7 +106,8 @@ def compare(
     bin_id : [y, x]
         Row of the fits that a spaxel went into; -1 for none.
     lines, continuum
-        The fits, a row a bin. Of the lines, those in `LINES` that are both true and fitted.
+        The fits, a row a bin. Of the lines, those in `LINES` that are both true and fitted. Their
+        fluxes are in the unit of ``lines.sky``, or that of the truth where it is unknown.
 
     Raises
     ------
@@ -155,9 +157,10 @@ def _compare_line(truth: Truth, total: _Sum, lines: LineFit, name: str) -> LineR
     flux = total(flux_map)
     velocity = _divide(total(flux_map * truth.velocity), flux)
     good = (lines.snr[:, column] > MIN_SNR) & _without_fatal_flag(lines.flags[:, column])
-    flux_difference = lines.flux[good, column] - flux[good]
+    unit = _unit(lines)
+    flux_difference = unit * lines.flux[good, column] - flux[good]
     shift = lines.velocity[good, column] - velocity[good]
-    flux_pull = _divide(flux_difference, lines.flux_err[good, column])
+    flux_pull = _divide(flux_difference, unit * lines.flux_err[good, column])
     velocity_pull = _divide(shift, lines.velocity_err[good, column])
     return LineRecovery(
         line=name,
@@ -169,6 +172,12 @@ def _compare_line(truth: Truth, total: _Sum, lines: LineFit, name: str) -> LineR
         velocity_pull_std=_std(velocity_pull),
         velocity_pull_robust=_robust_std(velocity_pull),
     )
+
+
+def _unit(lines: LineFit) -> float:
+    """Return what 1 in the fluxes is in the unit of the truth."""
+    scale = 0.0 if lines.sky is None else lines.sky.flux_scale
+    return (scale or MOCK_SCALE) / MOCK_SCALE
 
 
 def _compare_stars(truth: Truth, total: _Sum, continuum: ContinuumFit) -> StellarRecovery:

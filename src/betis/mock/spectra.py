@@ -18,15 +18,19 @@ from scipy.special import erf
 from betis.arrays import C128, F64
 from betis.errors import ConfigError
 from betis.extinction import extinction_curve
-from betis.lsf import FWHM_PER_SIGMA, muse_fwhm, quadrature_difference
+from betis.lsf import FWHM_PER_SIGMA, quadrature_difference
 from betis.mock.galaxy import DUST_LAW, Galaxy
+from betis.mock.instruments import Setup
 from betis.mock.stars import Components
-from betis.wavelength import C_KMS, air_to_vacuum, vacuum_to_air
+from betis.wavelength import C_KMS
 
 _STEP = 20.0
-"""Of the velocity grid, km/s: below half the narrowest line-spread function's dispersion."""
+"""Of the velocity grid, km/s: below the dispersion of the narrowest line-spread function."""
 _PADDING = 4000.0
 """Of the velocity grid beyond the cube's range, km/s: what Fourier space wraps round."""
+_BEYOND = 1.08
+"""How far beyond the ends of the base its last values are taken on: MaNGA reaches to 3622
+Angstrom, the base to 3601 at rest."""
 _REACH = 8.0
 """Lines are followed this many dispersions from their centre: 1e-15 of the flux is beyond."""
 
@@ -38,6 +42,8 @@ class Renderer:
     Attributes
     ----------
     galaxy
+    setup
+        What observes it.
     components : [component, frequency]
         Fourier transform of the components on the velocity grid, line-spread function included.
     frequency : s/km [frequency]
@@ -50,6 +56,7 @@ class Renderer:
     """
 
     galaxy: Galaxy
+    setup: Setup
     components: Complex[C128, "component frequency"]
     frequency: Float[F64, " frequency"]
     to_pixels: sparse.csr_array
@@ -79,51 +86,62 @@ class Renderer:
         return np.asarray(dusty / (1 + truth.redshift))
 
     def _lines(self, rows: slice) -> Float[F64, "wave y x"]:
-        truth, edges = self.galaxy.truth, self.galaxy.options.edges
+        truth, edges = self.galaxy.truth, self.setup.edges
         velocity = np.nan_to_num(truth.velocity[rows])
         sigma = np.nan_to_num(truth.sigma[rows], nan=30.0)
         total = np.zeros((edges.size - 1, *velocity.shape))
         for line, flux in zip(self.galaxy.line_set.lines, truth.flux[:, rows], strict=True):
-            center = observed_wave(line.vacuum, truth.redshift, velocity)
-            width = np.hypot(center * sigma / C_KMS, muse_fwhm(center) / FWHM_PER_SIGMA)
+            center = observed_wave(self.setup, line.vacuum, truth.redshift, velocity)
+            width = np.hypot(center * sigma / C_KMS, self.setup.lsf(center) / FWHM_PER_SIGMA)
             first, last = _window(edges, center, width)
+            if first >= last:
+                continue
             part = edges[first : last + 1, None, None]
             total[first:last] += np.nan_to_num(flux) * _gaussian(part, center, width)
         return total
 
 
-def make_renderer(galaxy: Galaxy) -> Renderer:
+def make_renderer(galaxy: Galaxy, setup: Setup | None = None) -> Renderer:
     """Prepare what all spaxels of a cube share.
+
+    Parameters
+    ----------
+    galaxy
+    setup
+        One of ``galaxy.options.setups``; None for the first.
 
     Raises
     ------
     ConfigError
         Where the stellar base does not cover the cube's wavelengths.
     """
-    options = galaxy.options
-    edges = air_to_vacuum(options.edges)
+    options, setup = galaxy.options, setup or galaxy.options.setups[0]
+    edges, wave = setup.to_vacuum(setup.edges), setup.wave
     grid = _velocity_grid(edges)
     spectra = _on_grid(galaxy.components, grid, options.redshift)
-    observed = _with_lsf(spectra, grid, _lsf_sigma(galaxy.components, grid, options.redshift))
-    milky_way = extinction_curve("F99", options.wave) if options.av else 0.0
+    sigma = _lsf_sigma(galaxy.components, setup, grid, options.redshift)
+    observed = _with_lsf(spectra, grid, sigma)
+    av = 0.0 if setup.dereddened else options.av
+    milky_way = extinction_curve("F99", wave) if av else np.zeros(wave.shape)
     return Renderer(
         galaxy=galaxy,
+        setup=setup,
         components=fft.rfft(observed),
         frequency=fft.rfftfreq(grid.size, _STEP),
         to_pixels=_pixel_means(np.log(edges / grid[0]) * C_KMS / _STEP, grid.size),
-        dust=extinction_curve(DUST_LAW, air_to_vacuum(options.wave) / (1 + options.redshift)),
-        transmission=np.broadcast_to(10 ** (-0.4 * options.av * milky_way), options.wave.shape),
+        dust=extinction_curve(DUST_LAW, setup.to_vacuum(wave) / (1 + options.redshift)),
+        transmission=10 ** (-0.4 * av * milky_way),
     )
 
 
 def observed_wave(
-    vacuum: float, redshift: float, velocity: Float[F64, "*any"]
+    setup: Setup, vacuum: float, redshift: float, velocity: Float[F64, "*any"]
 ) -> Float[F64, "*any"]:
-    """Return the observed air wavelength (Angstrom) of a rest vacuum wavelength (Angstrom).
+    """Return where a setup observes a rest vacuum wavelength; both Angstrom.
 
     ``velocity`` (km/s) is relative to ``redshift``.
     """
-    return vacuum_to_air(vacuum * (1 + redshift) * (1 + velocity / C_KMS))
+    return setup.from_vacuum(vacuum * (1 + redshift) * (1 + velocity / C_KMS))
 
 
 def _gaussian(
@@ -154,22 +172,23 @@ def _velocity_grid(edges: Float[F64, " edge"]) -> Float[F64, " grid"]:
 def _on_grid(
     components: Components, grid: Float[F64, " grid"], redshift: float
 ) -> Float[F64, "component grid"]:
-    rest = grid / (1 + redshift)
-    if rest[0] < components.wave[0] or rest[-1] > components.wave[-1]:
+    rest, (low, high) = grid / (1 + redshift), components.wave[[0, -1]]
+    if rest[0] < low / _BEYOND or rest[-1] > high * _BEYOND:
         raise ConfigError(
             f"the mock galaxy needs stars from {rest[0]:.0f} to {rest[-1]:.0f} Angstrom at rest, "
-            f"but the base has {components.wave[0]:.0f}-{components.wave[-1]:.0f}; "
+            f"but the base has {low:.0f}-{high:.0f}; "
             "choose a narrower wavelength range or another redshift"
         )
-    return np.asarray(CubicSpline(components.wave, components.flux, axis=1)(rest))
+    inside = np.clip(rest, low, high)
+    return np.asarray(CubicSpline(components.wave, components.flux, axis=1)(inside))
 
 
 def _lsf_sigma(
-    components: Components, grid: Float[F64, " grid"], redshift: float
+    components: Components, setup: Setup, grid: Float[F64, " grid"], redshift: float
 ) -> Float[F64, " grid"]:
-    """Return the dispersion (grid steps) that brings the base to MUSE's resolution."""
+    """Return the dispersion (grid steps) that brings the base to the setup's resolution."""
     base = (1 + redshift) * np.interp(grid / (1 + redshift), components.wave, components.fwhm)
-    missing = quadrature_difference(muse_fwhm(vacuum_to_air(grid)), base)
+    missing = quadrature_difference(setup.lsf(setup.from_vacuum(grid)), base)
     return np.asarray(np.maximum(missing / FWHM_PER_SIGMA / grid * C_KMS / _STEP, 1e-3))
 
 

@@ -8,19 +8,23 @@ Mask True means bad.
 from betis.products.binning import BinMap, SnrMap, noise_growth
 from betis.products.cube import Cube, CubeBlock, CubeSource, Sky
 from betis.products.fits import ContinuumFit, LineFit
+from betis.products.rows import ContinuumRows, RowStream, SpectraRows
 from betis.products.spectra import Spectra
 from betis.products.templates import Templates
 
 __all__ = [
     "BinMap",
     "ContinuumFit",
+    "ContinuumRows",
     "Cube",
     "CubeBlock",
     "CubeSource",
     "LineFit",
+    "RowStream",
     "Sky",
     "SnrMap",
     "Spectra",
+    "SpectraRows",
     "Templates",
     "noise_growth",
 ]

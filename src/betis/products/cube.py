@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from betis.arrays import B8, F64, Brief
+from betis.arrays import B8, F64, I32, Brief
 from betis.wavelength import Medium
 
 
@@ -25,7 +25,10 @@ class CubeSource(Protocol):
     """Whatever can give a part of a cube: a file, or arrays in memory."""
 
     def read(self, rows: slice, waves: slice) -> CubeBlock:
-        """Return the block of these image rows (y) and wavelength pixels, in the cube's scale."""
+        """Return the block of these image rows (y) and wavelength pixels, in the cube's scale.
+
+        Its arrays are the caller's to change.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +72,18 @@ class Cube(Brief):
         What the axis has been divided by, minus one.
     factor
         What each wavelength pixel's flux is multiplied by when it is read (dereddening, 1+z).
+    noise_scale
+        What the errors of each wavelength pixel are multiplied by when they are read.
     sky_window
         True at pixels in windows of strong telluric absorption or sky emission: kept for lines,
         left out of the continuum fit.
+    noise_kind
+        How the file states its errors: "variance", "ivar" or "sigma". A block has variances.
+    dereddened
+        Whether the survey has removed the Galactic extinction already.
+    copies : [y, x]
+        Spaxels of the same label hold copies of one spectrum, as in cubes that were binned
+        before; -1 for a spectrum of its own. None where every spaxel has its own.
     """
 
     source: CubeSource
@@ -84,7 +96,11 @@ class Cube(Brief):
     path: str = ""
     redshift: float = 0.0
     factor: Float[F64, " wave"] | None = None
+    noise_scale: Float[F64, " wave"] | None = None
     sky_window: Bool[B8, " wave"] | None = None
+    noise_kind: str = "variance"
+    dereddened: bool = False
+    copies: Int[I32, "y x"] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -92,14 +108,18 @@ class Cube(Brief):
         return (self.wave.size, *self.sky.shape)
 
     def read(self, rows: slice = slice(None), waves: slice = slice(None)) -> CubeBlock:
-        """Return a block of the cube, ``factor`` applied; all of it by default."""
+        """Return a block, ``factor`` and ``noise_scale`` applied; all of the cube by default."""
         block = self.source.read(rows, waves)
-        if self.factor is None:
-            return block
-        factor = self.factor[waves, None, None]
-        return CubeBlock(block.flux * factor, block.variance * factor**2, block.mask)
+        flux, variance, mask = block
+        if self.factor is not None:
+            factor = self.factor[waves, None, None]
+            flux *= factor
+            variance *= factor**2
+        if self.noise_scale is not None:
+            variance *= self.noise_scale[waves, None, None] ** 2
+        return CubeBlock(flux, variance, mask)
 
-    def tiles(self, n_wave: int, max_voxel: int = 4_000_000) -> Iterator[slice]:
+    def tiles(self, n_wave: int, max_voxel: int = 8_000_000) -> Iterator[slice]:
         """Yield image rows, as many at a time as ``n_wave`` pixels deep make ``max_voxel``."""
         n_y, n_x = self.sky.shape
         height = max(1, max_voxel // max(1, n_wave * n_x))

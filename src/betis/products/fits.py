@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -56,12 +57,21 @@ class ContinuumFit(Brief):
     mean_metallicity_mass: Float[F64, " spectrum"]
     used: Bool[B8, "spectrum wave"]
     core_wave: Float[F64, " core"] = field(default_factory=lambda: np.empty(0))
-    core_err: Float[F64, "spectrum core"] = field(default_factory=lambda: np.empty((0, 0)))
+    core_err: Float[F64, "spectrum core"] = None  # type: ignore[assignment]  # filled below
+
+    def __post_init__(self) -> None:
+        """Give the errors of the cores, where there are none, their rows."""
+        if self.core_err is None:
+            object.__setattr__(self, "core_err", np.empty((self.flags.size, 0)))
+
+    @property
+    def table(self) -> ContinuumFit:
+        """The fit itself, as that of a fit whose models are in a file lacks them."""
+        return self
 
     def take(self, rows: slice | NDArray[Any]) -> ContinuumFit:
         """Return some of the rows."""
-        whole = {"core_wave"} if self.core_wave.size else {"core_wave", "core_err"}
-        return _take(self, rows, whole)
+        return _take(self, rows)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -142,14 +152,27 @@ class LineFit(Brief):
 
     def take(self, rows: slice | NDArray[Any]) -> LineFit:
         """Return some of the rows."""
-        return _take(self, rows, {"names", "group", "background_wave", "sky"})
+        return _take(self, rows)
 
 
 FitT = TypeVar("FitT", ContinuumFit, LineFit)
 
 
-def _take(fit: FitT, rows: slice | NDArray[Any], whole: set[str]) -> FitT:
-    """Return a fit with some of its rows; the fields named ``whole`` have no row axis."""
+def joined(parts: Sequence[FitT]) -> FitT:
+    """Return the fits of successive rows as one."""
+    first = parts[0]
+    stacked: dict[str, Any] = {
+        item.name: np.concatenate([getattr(part, item.name) for part in parts])
+        for item in fields(first)
+        if item.name not in _WITHOUT_ROWS and getattr(first, item.name) is not None
+    }
+    return replace(first, **stacked)
+
+
+_WITHOUT_ROWS = {"core_wave", "names", "group", "background_wave", "sky"}
+
+
+def _take(fit: FitT, rows: slice | NDArray[Any]) -> FitT:
     arrays = {item.name: getattr(fit, item.name) for item in fields(fit)}
-    kept = {k: v[rows] for k, v in arrays.items() if k not in whole and v is not None}
+    kept = {k: v[rows] for k, v in arrays.items() if k not in _WITHOUT_ROWS and v is not None}
     return replace(fit, **kept)

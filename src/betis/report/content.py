@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from betis.arrays import F64, Index
 from betis.errors import InputError
 from betis.linelist import LineSet
-from betis.products import BinMap, ContinuumFit, LineFit, Sky, SnrMap, Spectra
+from betis.products import BinMap, ContinuumRows, LineFit, Sky, SnrMap, SpectraRows
 
 LineModel = Callable[[Int[Index, " row"]], Float[F64, "row wave"]]
 """Given row numbers, what the line fit adds to the continuum on the pixels of those spectra."""
@@ -33,7 +33,8 @@ class ReportContent:
         Flux density of the continuum of each spaxel (the mean over wavelength, or beside a line),
         the cube's scale; NaN outside the field.
     snr, bins, spectra, continuum, lines, line_set, sky
-        The products of the run. `spectra` are those that the continuum was fitted to.
+        The products of the run. `spectra` are those that the continuum was fitted to; of them and
+        of the continuum's models only some rows are ever taken into memory.
     model_lines
         ``rows -> [row, wave]``: lines and their local background, in the scale of the spectra.
         It is only asked for the few spectra that are drawn; NaN counts as 0.
@@ -57,8 +58,8 @@ class ReportContent:
     cube_image: Float[F64, "y x"]
     snr: SnrMap
     bins: BinMap
-    spectra: Spectra
-    continuum: ContinuumFit
+    spectra: SpectraRows
+    continuum: ContinuumRows
     lines: LineFit
     line_set: LineSet
     sky: Sky
@@ -72,7 +73,7 @@ class ReportContent:
         rows = {
             "bins": self.bins.n_bin,
             "spectra": self.spectra.n_spectrum,
-            "continuum fits": len(self.continuum.model),
+            "continuum fits": self.continuum.table.flags.size,
             "line fits": len(self.lines.flux),
         }
         if len(set(rows.values())) != 1:

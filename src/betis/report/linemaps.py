@@ -50,7 +50,7 @@ def draw_equivalent_width(content: ReportContent, line: Measured) -> Panel:
 
 def draw_stars(content: ReportContent) -> list[Panel]:
     """Return stellar velocity, dispersion and extinction; the flagged fits set no range."""
-    fit = content.continuum
+    fit = content.continuum.table
     if finite([fit.velocity, fit.sigma, fit.av]).size == 0:
         return ["Stellar kinematics: no stellar continuum was fitted, so there is none to show."]
     paint, sure = content.bins.paint, fit.flags == 0

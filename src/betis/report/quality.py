@@ -39,14 +39,13 @@ def draw_residuals(content: ReportContent) -> Panel:
     return Picture(to_png(figure), "Histogram of the residuals of the continuum fits", caption)
 
 
-def _continuum_pulls(content: ReportContent, max_row: int = 500) -> Float[F64, " pixel"]:
+def _continuum_pulls(content: ReportContent, max_row: int = 256) -> Float[F64, " pixel"]:
     """Return residuals over errors at the fitted pixels of at most ``max_row`` spectra."""
-    spectra, fit = content.spectra, content.continuum
-    step = max(1, -(-spectra.n_spectrum // max_row))
+    step = max(1, -(-content.spectra.n_spectrum // max_row))
     rows = slice(None, None, step)
-    used = fit.used[rows] & ~spectra.mask[rows]
-    residual = (spectra.flux[rows] - fit.model[rows])[used]
-    return finite(residual / spectra.error[rows][used])
+    spectra, fit = content.spectra.take(rows), content.continuum.take(rows)
+    used = fit.used & ~spectra.mask
+    return finite((spectra.flux - fit.model)[used] / spectra.error[used])
 
 
 def _draw_histogram(values: F64, what: str, unit: str, color: str) -> Panel:

@@ -25,6 +25,8 @@ ZOOMS = (("Hβ and [O III]", 4820.0, 5050.0), ("Hα to [S II]", 6500.0, 6780.0))
 
 _RESIDUAL_LIMIT = 6.0
 _DATA = "#4a5462"
+_BLOCK = 128
+"""Spectra looked at at once."""
 _FEWEST_PIXELS = 10
 """That make a close-up."""
 
@@ -67,7 +69,7 @@ def choose_rows(content: ReportContent) -> dict[int, str]:
     order = [int(row) for row in np.argsort(bright) if np.isfinite(bright[row])]
     if not order:
         return {}
-    clean = (content.bins.flags | content.continuum.flags) == 0
+    clean = (content.bins.flags | content.continuum.table.flags) == 0
     alpha = measure(content, ("Ha6563",))
     size = np.where(np.isfinite(bright), content.bins.n_spaxel, -1).astype(float)
     wanted: list[tuple[str, int | None]] = [
@@ -89,11 +91,14 @@ def choose_rows(content: ReportContent) -> dict[int, str]:
 
 def brightness(content: ReportContent) -> Float[F64, " spectrum"]:
     """Return the mean flux density per spaxel over the good pixels; NaN where there is none."""
-    spectra = content.spectra
-    good = spectra.wave.size - spectra.mask.sum(axis=1)
-    total = spectra.flux.sum(axis=1)
-    mean = np.divide(total, good, out=np.full(total.shape, np.nan), where=good > 0)
-    return np.asarray(mean / np.maximum(spectra.n_spaxel, 1))
+    bright = np.full(content.spectra.n_spectrum, np.nan)
+    for first in range(0, bright.size, _BLOCK):
+        rows = slice(first, first + _BLOCK)
+        part = content.spectra.take(rows)
+        good, total = (~part.mask).sum(axis=1), part.flux.sum(axis=1)
+        mean = np.divide(total, good, out=np.full(total.shape, np.nan), where=good > 0)
+        bright[rows] = mean / np.maximum(part.n_spaxel, 1)
+    return bright
 
 
 def flux_limits(drawn: Drawn, where: Bool[B8, " wave"], *, whole: bool) -> tuple[float, float]:
@@ -158,13 +163,14 @@ def _make_axes(figure: Figure) -> list[tuple[Axes, Axes]]:
 
 def prepare_row(content: ReportContent, row: int, model: F64) -> Drawn:
     """Return one spectrum and its models, NaN at bad pixels and at jumps of the axis."""
-    spectra, fit = content.spectra, content.continuum
-    mask, wave = spectra.mask[row], spectra.wave
+    only = slice(row, row + 1)
+    spectra, fit = content.spectra.take(only), content.continuum.take(only)
+    mask, wave = spectra.mask[0], spectra.wave
     broken = np.zeros(wave.size)
     broken[gaps(wave)] = np.nan
-    flux = np.where(mask, np.nan, spectra.flux[row]) + broken
-    error = np.where(mask, np.nan, spectra.error[row])
-    continuum = np.asarray(fit.model[row], dtype=float) + broken
+    flux = np.where(mask, np.nan, spectra.flux[0]) + broken
+    error = np.where(mask, np.nan, spectra.error[0])
+    continuum = np.asarray(fit.model[0], dtype=float) + broken
     total = np.where(np.isfinite(continuum), continuum, broken) + model
     return Drawn(
         wave=wave,
@@ -174,7 +180,7 @@ def prepare_row(content: ReportContent, row: int, model: F64) -> Drawn:
         total=total,
         residual=(flux - total) / error,
         mask=mask,
-        unused=~fit.used[row] & ~mask,
+        unused=~fit.used[0] & ~mask,
         lines=_line_places(content, row),
     )
 
@@ -295,7 +301,7 @@ def _legend(figure: Figure, pair: tuple[Axes, Axes]) -> None:
 
 def _caption(content: ReportContent, row: int, why: str) -> str:
     y, x = (float(center[row]) for center in content.bins.centers)
-    fit, chi2 = content.continuum, continuum_chi2(content)[row]
+    fit, chi2 = content.continuum.table, continuum_chi2(content)[row]
     count = int(content.bins.n_spaxel[row])
     parts = [
         f"Bin {row} ({why}): {count} spaxel{'s' if count != 1 else ''} at x = {x:.1f}, y = {y:.1f}",

@@ -185,7 +185,7 @@ def timing_table(timings: dict[str, float]) -> list[tuple[str, ...]]:
 
 def continuum_chi2(content: ReportContent) -> Float[F64, " spectrum"]:
     """Return the reduced chi-square of each continuum fit."""
-    return reduced(content.continuum.chi2, content.continuum.dof)
+    return reduced(content.continuum.table.chi2, content.continuum.table.dof)
 
 
 def reduced(chi2: Float[F64, " ..."], dof: Float[F64, " ..."]) -> Float[F64, " ..."]:

@@ -159,7 +159,7 @@ def _spectra(content: ReportContent) -> str:
 def _quality(content: ReportContent) -> str:
     tables = (
         ("Bins", content.bins.flags, "bins"),
-        ("Continuum fits", content.continuum.flags, "spectra"),
+        ("Continuum fits", content.continuum.table.flags, "spectra"),
         ("Line fits", content.lines.flags, "lines in spectra"),
     )
     flags = "".join(
