@@ -47,7 +47,7 @@ FLAG_TYPES: dict[str, Any] = {
     "snr_method": Annotated[str | None, typer.Option(help="matched or betis.")],
     "target_snr": Annotated[float | None, typer.Option(help="S/N that each bin must reach.")],
     "binning": Annotated[
-        str | None, typer.Option(help="quadtree, spaxel, or labels: FILE.fits[EXTNAME].")
+        str | None, typer.Option(help="quadtree, voronoi, spaxel, or FILE.fits[EXTNAME].")
     ],
     "correlation": Annotated[
         float | None, typer.Option(help="alpha of the noise law 1 + alpha log10(n spaxels).")

@@ -138,7 +138,7 @@ def merged(
     for flag, value in flags.items():
         if value is not None:
             table, key = FLAGS[flag]
-            result.setdefault(table, {})[key] = value
+            result.setdefault(table, {})[key] = str(value) if isinstance(value, Path) else value
     return result
 
 
@@ -162,7 +162,8 @@ def to_toml(options: Options, *, full: bool = True, comments: bool = True) -> st
         for item in fields(table):
             if full or (section.name, item.name) in first:
                 lines += _entry(item, getattr(table, item.name), comments=comments)
-        blocks.append("\n".join(lines))
+        if len(lines) > 1:
+            blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
 
 

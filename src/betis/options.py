@@ -91,13 +91,16 @@ class BinningOptions:
     """How spaxels become bins."""
 
     method: str = _option(
-        "quadtree", "quadtree, spaxel, or a map of labels as FILE.fits or FILE.fits[EXTNAME]"
+        "quadtree",
+        "quadtree, voronoi, spaxel, or a map of labels as FILE.fits or FILE.fits[EXTNAME]",
     )
     target: float = _option(10.0, "S/N that each bin must reach", low=0.1, high=1e6)
     correlation: float = _option(
         0.0, "alpha of the noise law 1 + alpha log10(n spaxels)", low=0.0, high=10.0
     )
-    max_level: int = _option(5, "largest block is 2^max_level spaxels wide", low=0, high=16)
+    max_level: int = _option(
+        5, "largest block is 2^max_level spaxels wide, largest cell its area", low=0, high=16
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

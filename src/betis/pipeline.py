@@ -8,13 +8,14 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from betis import compute, stages
-from betis.config import options_from, read_tables, to_toml
+from betis.config import cube_layout, options_from, read_tables, to_toml
 from betis.errors import BetisError, ConfigError, RunFolderError
 from betis.io import products as files
 from betis.io import row_products as row_files
@@ -22,6 +23,7 @@ from betis.io.fits import require_file, write_text
 from betis.io.readers import read_cube
 from betis.io.run_folder import CONFIG, LOG, RunFolder
 from betis.maps import read_maps
+from betis.options import Options
 from betis.report import write_report
 from betis.runner import Listener, Run, Silent, Stage
 
@@ -56,11 +58,12 @@ def open_run(
     folder = RunFolder(output)
     stored = _stored(folder) if cube is None else {}
     path = Path(cube if cube is not None else stored["input"]["cube"])
-    options = options_from(_without_input(_over(stored, tables or {})))
+    options = _settled(options_from(_without_input(_over(stored, tables or {}))))
     if options.prepare.redshift is None:
         raise ConfigError("the redshift of the galaxy is not given; give it with -z (or redshift=)")
     digest = folder.digest_of_cube(require_file(path).resolve())
-    read_cube(path, options.prepare.instrument)
+    chosen = options.prepare
+    read_cube(path, chosen.instrument, layout=options.cube, arm=chosen.arm or None)
     folder.claim(path.resolve(), digest)
     return Run(
         folder=folder,
@@ -87,6 +90,14 @@ def execute(run: Run, until: str = "report") -> None:
             run.obtain(name)
             if name == until:
                 break
+
+
+def _settled(options: Options) -> Options:
+    """Return options that stand on their own: the layout of the cube in them, absolute paths."""
+    chosen = options.prepare
+    instrument, layout = cube_layout(chosen.instrument, options.cube)
+    arm = str(require_file(chosen.arm).resolve()) if chosen.arm else ""
+    return replace(options, cube=layout, prepare=replace(chosen, instrument=instrument, arm=arm))
 
 
 def _stored(folder: RunFolder) -> dict[str, dict[str, Any]]:
@@ -167,7 +178,15 @@ def _logged(run: Run) -> Iterator[None]:
 
 
 STAGES: dict[str, Stage] = {
-    "prepare": Stage(file="", needs=(), tables=("prepare",), make=stages.open_cube),
+    "noise": Stage(
+        file="noise.fits",
+        needs=(),
+        tables=("cube", "prepare", "lines.line_set"),
+        make=stages.check_noise,
+        write=files.write_noise,
+        read=files.read_noise,
+    ),
+    "prepare": Stage(file="", needs=("noise",), tables=("cube", "prepare"), make=stages.open_cube),
     "snr": Stage(
         file="snr.fits",
         needs=("prepare",),

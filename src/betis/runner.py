@@ -7,14 +7,17 @@ the keys of what it was made from. A product whose key still holds is read, not 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from betis.errors import InputError
+from betis.io.label_map import split_extension
 from betis.io.run_folder import RunFolder, code_version, digest_file, digest_of
 from betis.options import Options
 
@@ -123,7 +126,7 @@ class Run:
         log.warning("%s: %s", stage, text)
         self.listener.warn(text)
         known = self.folder.provenance().get("warnings", {}).get(stage, [])
-        self.folder.note({"warnings": {stage: [*known, text]}})
+        self.folder.note({"warnings": {stage: list(dict.fromkeys([*known, text]))}})
 
     def begin(self, name: str, total: int | None = None) -> None:
         """Tell the listener that the long part of a stage starts."""
@@ -176,10 +179,11 @@ class Run:
 def _file_digests(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return digests of the files that options name, so that editing one is noticed."""
     values = [value for table in tables.values() for value in table.values()]
-    files = {_without_extension(value) for value in values if isinstance(value, str)}
-    return {name: digest_file(Path(name)) for name in sorted(files) if Path(name).is_file()}
+    files = {split_extension(value)[0] for value in values if isinstance(value, str)}
+    return {str(file): _digest(file, file.stat()) for file in sorted(files) if file.is_file()}
 
 
-def _without_extension(text: str) -> str:
-    """Return the file of ``FILE.fits[EXTNAME]``."""
-    return text.rpartition("[")[0] if text.endswith("]") else text
+@lru_cache(maxsize=256)
+def _digest(file: Path, _: os.stat_result) -> str:
+    """Return the digest of a file, once as long as it has not been touched: it may be large."""
+    return digest_file(file)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from betis import preparation, snr, stacking
+from betis import noise, preparation, snr, stacking
 from betis.arrays import F64, Index
-from betis.binning import quadtree, spaxel
+from betis.binning import labels, quadtree, spaxel, voronoi
 from betis.binning.quality import LARGE_BIN, correlation_of_residuals
 from betis.compute import blocks
 from betis.continuum import fit as continuum_fit
@@ -21,6 +21,7 @@ from betis.errors import InputError
 from betis.extinction import extinction_curve
 from betis.flags import Flag
 from betis.inspection import describe_cube
+from betis.io.label_map import read_labels
 from betis.io.readers import read_cube
 from betis.io.templates import load_templates
 from betis.linelist import LineSet, load_line_set
@@ -29,7 +30,8 @@ from betis.lines.model import line_model
 from betis.maps import Maps, make_maps
 from betis.mock import Recovery, compare, read_truth
 from betis.mock.table import recovery_table
-from betis.options import Options
+from betis.noise import NoiseCheck
+from betis.options import Options, PrepareOptions
 from betis.products import (
     BinMap,
     ContinuumFit,
@@ -43,8 +45,11 @@ from betis.products import (
 from betis.report import ReportContent
 from betis.runner import Run
 
-BINNINGS = {"quadtree": quadtree.quadtree, "spaxel": spaxel.spaxels}
-
+BINNINGS = {
+    "quadtree": quadtree.quadtree,
+    "spaxel": spaxel.spaxels,
+    "voronoi": voronoi.voronoi,
+}
 
 _BROAD_SHARE = 0.05
 """Share of pixels at which the base may be broader than the data without a warning."""
@@ -53,10 +58,40 @@ _CORRELATION_EXCESS = 0.1
 """Excess of alpha over the one in use that is worth a warning."""
 
 
+def _observed(run: Run) -> Cube:
+    """Open the cube, and that of its other arm, as they were observed."""
+    chosen = run.options.prepare
+    arm = chosen.arm or None
+    return read_cube(run.cube_path, chosen.instrument, layout=run.options.cube, arm=arm)
+
+
+def check_noise(run: Run) -> NoiseCheck:
+    """Compare the stated errors of the cube with the scatter of its data; NaN where it cannot.
+
+    Raises
+    ------
+    InputError
+        Where it cannot, and the errors are to be multiplied by it.
+    """
+    cube, redshift = _observed(run), run.options.prepare.redshift or 0.0
+    lines = chosen_lines(run).waves(cube.medium, redshift) * (1 + redshift)
+    try:
+        return noise.measure_noise(cube, lines)
+    except InputError:
+        if run.options.prepare.rescale_noise:
+            raise
+        return NoiseCheck(ratio=np.full(cube.wave.size, np.nan), correlation=np.nan)
+
+
 def open_cube(run: Run) -> Cube:
     """Open the cube and bring it to the rest frame, without Galactic extinction."""
-    cube = read_cube(run.cube_path, run.options.prepare.instrument)
-    return preparation.prepare(cube, run.options.prepare)
+    cube, chosen = _observed(run), run.options.prepare
+    said = preparation.extinction_warning(cube, chosen)
+    if said:
+        run.warn("prepare", said)
+    if chosen.rescale_noise:
+        cube = noise.rescaled(cube, run.obtain("noise").of_sums)
+    return preparation.prepare(cube, chosen)
 
 
 def chosen_lines(run: Run) -> LineSet:
@@ -94,11 +129,9 @@ def make_bins(run: Run) -> BinMap:
         Where no bin reaches the target.
     """
     measured: SnrMap = run.obtain("snr")
-    bins = BINNINGS[run.options.binning.method](
-        measured.signal, measured.noise, run.options.binning
-    )
+    bins = _binned(run, measured)
     low = (bins.flags & Flag.LOW_SNR) != 0
-    if low.all():
+    if low.all() and run.options.binning.method in BINNINGS:
         raise InputError(
             f"no bin reaches S/N {bins.target:g} in {measured.line}: the best has "
             f"{np.nanmax(bins.snr):.3g}; check the redshift, lower --target-snr, or choose a "
@@ -112,6 +145,22 @@ def make_bins(run: Run) -> BinMap:
             f"in {measured.line}.",
         )
     return bins
+
+
+def _binned(run: Run, measured: SnrMap) -> BinMap:
+    """Bin by a method, or by the labels of a file."""
+    options = run.options.binning
+    if options.method in BINNINGS:
+        if run.obtain("prepare").copies is not None:
+            run.warn(
+                "bin",
+                "spaxels of this cube hold copies of one spectrum, so that its S/N map promises "
+                "too much for bins of several: give the cube's own bins, as in --binning "
+                f"{run.cube_path.name}[BIN_MASK].",
+            )
+        return BINNINGS[options.method](measured.signal, measured.noise, options)
+    drawn, none_below = read_labels(options.method)
+    return labels.labels(drawn, measured.signal, measured.noise, options, none_below)
 
 
 def sum_spectra(run: Run) -> RowStream[Spectra]:
@@ -261,11 +310,25 @@ def _facts(run: Run, cube: Cube) -> dict[str, str]:
     return {
         **describe_cube(cube),
         "redshift": f"{chosen.redshift:g}",
-        "Galactic extinction": f"A_V = {chosen.av:g} mag removed ({chosen.law}, R_V {chosen.r_v:g})"
-        if chosen.av
-        else "none removed",
+        "errors": _errors(cube, run.obtain("noise").ratio, chosen),
+        "Galactic extinction": _extinction_removed(cube, chosen),
         "betis": version("betis"),
     }
+
+
+def _errors(cube: Cube, ratio: Float[F64, " wave"], options: PrepareOptions) -> str:
+    if np.isnan(ratio).any():
+        return f"stated as {cube.noise_kind}; too few usable voxels to check them"
+    multiplied = ", by which they were multiplied" if options.rescale_noise else ""
+    return noise.describe_noise(cube, ratio) + multiplied
+
+
+def _extinction_removed(cube: Cube, options: PrepareOptions) -> str:
+    if cube.dereddened:
+        return "removed by the survey"
+    av = preparation.galactic_av(cube, options)
+    law = f"{options.law}, R_V {options.r_v:g}"
+    return f"A_V = {av:.4g} mag removed ({law})" if av else "none removed"
 
 
 def _settings(options: Options) -> dict[str, str]:

@@ -75,7 +75,7 @@ def test_the_axis_is_round_in_the_rest_frame_and_the_sky_is_the_cubes(exported, 
         wcs = WCS(header)
         wave = wcs.spectral.all_pix2world(np.arange(len(values)), 0)[0] * 1e10
         np.testing.assert_allclose(wave, np.round(wave), atol=1e-6)
-        assert header["CTYPE3"] == "AWAV"
+        assert (header["CTYPE3"], header["WCSAXES"]) == ("AWAV", 3)
         assert prepared.edges[0] <= wave[0] - 0.5 < prepared.edges[0] + 2.5
         assert prepared.edges[-1] - 2.5 < wave[-1] + 0.5 <= prepared.edges[-1]
         assert wcs.celestial.wcs.compare(WCS(fits.Header(dict(prepared.sky.wcs))).wcs)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from betis.arrays import F64
 from betis.flags import header_cards
 from betis.io.fits import image_hdu, open_fits, table_hdu, write_fits
+from betis.noise import NoiseCheck
 from betis.products import BinMap, Sky, SnrMap
 
 Cards = Mapping[str, Any]
@@ -53,6 +54,21 @@ def read_snr(path: Path) -> SnrMap:
             velocity=_image(hdus, "VELOCITY") if "VELOCITY" in hdus else None,
             continuum=_image(hdus, "CONTINUUM"),
             sigma=head["SNRSIG"],
+        )
+
+
+def write_noise(path: Path, check: NoiseCheck, _: object, cards: Cards) -> None:
+    """Write ``noise.fits``: the table NOISE, scatter over stated error at each wavelength."""
+    facts = {"CORRWAVE": _number(check.correlation)}
+    write_fits(path, [table_hdu("NOISE", {"ratio": check.ratio})], {**cards, **facts})
+
+
+def read_noise(path: Path) -> NoiseCheck:
+    """Read ``noise.fits``."""
+    with open_fits(path) as hdus:
+        return NoiseCheck(
+            ratio=native(hdus["NOISE"].data["ratio"]),
+            correlation=hdus[0].header.get("CORRWAVE", np.nan),
         )
 
 
