@@ -154,6 +154,13 @@ def test_an_error_on_another_axis_is_refused(name, voxels, tmp_path):
         opened(sample, path)
 
 
+def test_an_axis_without_a_name_is_an_axis(voxels, tmp_path):
+    path = SAMPLES["muse"].write(tmp_path / "cube.fits", voxels, CTYPE3="")
+    fits.setval(path, "CRVAL3", value=6501.0, extname="STAT")
+    with pytest.raises(InputError, match="the header of STAT gives wavelengths that"):
+        read_cube(path)
+
+
 @pytest.mark.parametrize("cards", [{"CRVAL3": 0.0, "CDELT3": 1.0}, {"CRVAL3": 1, "CD3_3": 1}])
 def test_an_error_whose_header_counts_pixels_says_nothing_of_the_axis(cards, voxels, tmp_path):
     hdus = SAMPLES["kcwi"].hdus(voxels)

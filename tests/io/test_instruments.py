@@ -285,6 +285,17 @@ class TestGeneric:
         mask = read_cube(write(tmp_path / "cube.fits", hdus), layout=GENERIC).mask
         assert np.argwhere(mask).tolist() == [[1, 0, 0]]
 
+    @pytest.mark.parametrize("kind", [np.uint16, np.uint32, np.uint64])
+    def test_the_highest_bit_of_an_unsigned_mask_is_a_bit(self, kind, voxels, tmp_path):
+        hdus = generic(voxels)
+        highest = 8 * np.dtype(kind).itemsize - 1
+        bits = np.zeros(SHAPE, kind)
+        bits[1, 0, 0], bits[2, 0, 0] = 1 << highest, 1
+        hdus[3] = fits.ImageHDU(bits, name="QUALITY")
+        chosen = replace(GENERIC, mask_bits=1 << highest)
+        mask = read_cube(write(tmp_path / "cube.fits", hdus), layout=chosen).mask
+        assert np.argwhere(mask).tolist() == [[1, 0, 0]]
+
     def test_a_float_mask_marks_what_is_no_number(self, voxels, tmp_path):
         hdus = generic(voxels)
         marks = np.zeros(SHAPE)

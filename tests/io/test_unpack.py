@@ -158,6 +158,14 @@ def test_a_file_that_has_changed_is_unpacked_anew(plain, tmp_path):
     assert unpacked(path).read_bytes() == (tmp_path / "other.fits").read_bytes()
 
 
+def test_a_file_of_the_same_size_that_has_changed_is_unpacked_anew(plain, tmp_path):
+    path = tmp_path / "cube.fits.gz"
+    PACKERS["gz"](path, plain.read_bytes())
+    before = unpacked(path)
+    os.utime(path, (1e9, 1e9))
+    assert unpacked(path) != before
+
+
 def test_what_was_not_used_for_long_is_removed_and_what_is_used_is_kept(plain, tmp_path, folder):
     paths = [tmp_path / f"{name}.fits.gz" for name in ("old", "used", "new")]
     for path in paths:
