@@ -40,10 +40,10 @@ def test_every_flag_sets_an_option_that_exists():
 @pytest.mark.parametrize(
     ("tables", "sentence"),
     [
-        ({"binnig": {}}, r"the table \[binnig\] is unknown; expected one of prepare"),
+        ({"binnig": {}}, r"the table \[binnig\] is unknown; expected one of cube, prepare"),
         ({"snr": {"lin": "x"}}, r"the option 'lin' of \[snr\] is unknown; expected one of line"),
         ({"binning": {"target": "ten"}}, r"'target' of \[binning\] is 'ten'"),
-        ({"binning": {"method": "hexagons"}}, r"'hexagons': input should be 'quadtree' or"),
+        ({"snr": {"method": "hexagons"}}, r"'hexagons': input should be 'matched' or"),
         ({"prepare": {"av": -1}}, r"'av' of \[prepare\] is -1: input should be greater"),
     ],
 )

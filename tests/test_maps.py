@@ -5,7 +5,8 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from tests.cubes import WCS as CARDS
-from tests.io.test_products import SKY, line_fit, snr_map
+from tests.io.test_products import SKY, snr_map
+from tests.io.test_row_products import line_fit
 
 from betis.binning.quadtree import quadtree
 from betis.errors import InputError

@@ -57,6 +57,13 @@ def test_no_redshift(mock_cube, tmp_path, capsys):
     assert "give it with -z" in fails(["run", mock_cube, "-o", tmp_path / "out"], capsys)
 
 
+def test_a_binning_that_there_is_not(mock_cube, tmp_path, capsys):
+    said = fails(fast(mock_cube, tmp_path / "out", "--binning", "hexagons"), capsys)
+    assert "the binning 'hexagons' is unknown; expected one of quadtree, " in said
+    said = fails(fast(mock_cube, tmp_path / "out", "--binning", "labels.fits[HII]"), capsys)
+    assert "there is no file labels.fits" in said
+
+
 def test_a_cube_of_nan(tmp_path, capsys):
     empty = np.full((WAVE.size, 6, 6), np.nan)
     path = write_muse_file(tmp_path / "cube.fits", empty, np.ones_like(empty))

@@ -12,6 +12,7 @@ import betis
 from betis import pipeline
 from betis.config import options_from, read_tables
 from betis.io import products as files
+from betis.io import row_products as row_files
 from betis.io.templates import load_templates, save_templates
 from betis.mock import MockOptions, compare, make_galaxy, read_truth, truth_path, write_cube
 
@@ -19,6 +20,7 @@ PRODUCTS = {
     "config.toml",
     "run.log",
     "provenance.json",
+    "noise.fits",
     "snr.fits",
     "bins.fits",
     "spectra.fits",
@@ -90,7 +92,7 @@ def test_each_bin_reaches_what_it_says_from_its_own_spaxels(finished_run):
 
 
 def test_the_sum_of_the_flux_map_is_the_sum_of_the_bins(finished_run):
-    lines = files.read_lines(finished_run / "lines.fits")
+    lines = row_files.read_lines(finished_run / "lines.fits")
     with fits.open(finished_run / "maps.fits") as hdus:
         total = np.nansum(hdus["FLUX"].data, axis=(1, 2))
     np.testing.assert_allclose(total, np.nansum(lines.flux, axis=0), rtol=1e-10)
@@ -100,8 +102,8 @@ def test_the_truth_is_found(finished_run, mock_cube):
     recovery = compare(
         read_truth(truth_path(mock_cube)),
         files.read_bins(finished_run / "bins.fits").bin_id,
-        files.read_lines(finished_run / "lines.fits"),
-        files.read_continuum(finished_run / "continuum.fits"),
+        row_files.read_lines(finished_run / "lines.fits"),
+        row_files.read_continuum(finished_run / "continuum.fits").table,
     )
     bright = recovery["Ha6563"]
     assert bright.n > 10
@@ -135,14 +137,14 @@ def test_what_is_kept_is_returned_as_if_it_were_made(run_copy):
 
 def test_a_changed_option_remakes_what_it_touches_and_no_more(run_copy):
     listener = again(run_copy, binning={"target": 20.0})
-    assert listener.kept == ["snr"]
+    assert listener.kept == ["noise", "snr"]
     assert listener.made == ["prepare", "bin", "stack", "continuum", "lines", "maps", "report"]
     assert options_from(_without_input(run_copy)).binning.target == 20.0
 
 
 def test_the_window_of_the_lines_is_no_matter_of_the_stars(run_copy):
     listener = again(run_copy, lines={"detection": 5.0})
-    assert listener.kept == ["snr", "bin", "stack", "continuum"]
+    assert listener.kept == ["noise", "snr", "bin", "stack", "continuum"]
     assert listener.made == ["prepare", "lines", "maps", "report"]
 
 

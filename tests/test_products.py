@@ -38,7 +38,7 @@ class _InMemory:
         self.block = CubeBlock(flux, variance, mask)
 
     def read(self, rows, waves):
-        return CubeBlock(*(part[waves, rows] for part in self.block))
+        return CubeBlock(*(part[waves, rows].copy() for part in self.block))
 
 
 def make_cube(**changes):

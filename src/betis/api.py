@@ -138,7 +138,7 @@ def quadtree(
     signal: Image,
     noise: Image,
     target: float = 10.0,
-    correlation: float | None = None,
+    correlation: float | str | None = None,
     **options: Any,
 ) -> BinMap:
     """Bin a field adaptively to a target S/N; see `betis.binning.quadtree`.
@@ -150,7 +150,8 @@ def quadtree(
     target
         S/N that each bin must reach.
     correlation
-        alpha of the noise law ``1 + alpha log10(n_spaxel)``; None for independent noise.
+        alpha of the noise law ``1 + alpha log10(n_spaxel)``, "califa", "manga" or "muse" for
+        theirs, or "gaussian:SIGMA" (spaxels); None for independent noise.
     **options
         Other fields of `betis.options.BinningOptions`.
 
@@ -160,18 +161,26 @@ def quadtree(
         Where an option is wrong, shapes differ, or no spaxel is usable.
     """
     chosen = validated(
-        BinningOptions, {"target": target, "correlation": correlation or 0.0, **options}
+        BinningOptions,
+        {"target": target, "correlation": 0.0 if correlation is None else correlation, **options},
     )
     return quadtree_binning.quadtree(
         np.asarray(signal, dtype=float), np.asarray(noise, dtype=float), chosen
     )
 
 
+def _binning_options(
+    target: float, correlation: float | str | None, others: dict[str, Any]
+) -> BinningOptions:
+    chosen = 0.0 if correlation is None else correlation
+    return validated(BinningOptions, {"target": target, "correlation": chosen, **others})
+
+
 def voronoi(
     signal: Image,
     noise: Image,
     target: float = 10.0,
-    correlation: float | None = None,
+    correlation: float | str | None = None,
     **options: Any,
 ) -> BinMap:
     """Bin a field into round cells of nearly the target S/N; see `betis.binning.voronoi`.
@@ -183,7 +192,8 @@ def voronoi(
     target
         S/N that each bin must reach.
     correlation
-        alpha of the noise law ``1 + alpha log10(n_spaxel)``; None for independent noise.
+        alpha of the noise law ``1 + alpha log10(n_spaxel)``, "califa", "manga" or "muse" for
+        theirs, or "gaussian:SIGMA" (spaxels); None for independent noise.
     **options
         Other fields of `betis.options.BinningOptions`.
 
@@ -193,7 +203,8 @@ def voronoi(
         Where an option is wrong, shapes differ, or no spaxel is usable.
     """
     chosen = validated(
-        BinningOptions, {"target": target, "correlation": correlation or 0.0, **options}
+        BinningOptions,
+        {"target": target, "correlation": 0.0 if correlation is None else correlation, **options},
     )
     return voronoi_binning.voronoi(
         np.asarray(signal, dtype=float), np.asarray(noise, dtype=float), chosen

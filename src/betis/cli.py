@@ -30,6 +30,14 @@ ConfigFile = Annotated[Path | None, typer.Option("-c", "--config", help="TOML fi
 Redshift = Annotated[float | None, typer.Option("-z", "--redshift", help="Redshift.")]
 LineSetName = Annotated[str, typer.Option("--line-set", help="standard, or a TOML file.")]
 
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 FLAG_TYPES: dict[str, Any] = {
     "redshift": Redshift,
     "arm": Annotated[Path | None, typer.Option(help="Cube of the other arm: SAMI or KCWI red.")],
@@ -50,7 +58,13 @@ FLAG_TYPES: dict[str, Any] = {
         str | None, typer.Option(help="quadtree, voronoi, spaxel, or FILE.fits[EXTNAME].")
     ],
     "correlation": Annotated[
-        float | None, typer.Option(help="alpha of the noise law 1 + alpha log10(n spaxels).")
+        str | None,
+        typer.Option(
+            parser=_number_or_text,
+            metavar="ALPHA|MODEL",
+            help="alpha of the noise law 1 + alpha log10(n spaxels), or its model: califa, manga, "
+            "muse, measured, gaussian:SIGMA.",
+        ),
     ],
     "continuum": Annotated[str | None, typer.Option(help="templates or none.")],
     "templates": Annotated[str | None, typer.Option(help="Stellar base: bpass, or a path.")],

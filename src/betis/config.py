@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -180,14 +181,39 @@ def _model(kind: Any) -> type[BaseModel]:
     """Return the pydantic model of an options dataclass, with its ranges."""
     hints = get_type_hints(kind)
     entries: dict[str, Any] = {
-        item.name: (
-            _strictly(hints[item.name]),
-            Field(item.default, ge=item.metadata.get("low"), le=item.metadata.get("high")),
-        )
-        for item in fields(kind)
+        item.name: _entry_of(item, hints[item.name]) for item in fields(kind)
     }
     settings = ConfigDict(extra="forbid", allow_inf_nan=False)
     return create_model(kind.__name__, __config__=settings, **entries)
+
+
+def _entry_of(item: Any, hint: Any) -> tuple[Any, Any]:
+    """Return the type and the limits of an option in the model."""
+    low, high = item.metadata.get("low"), item.metadata.get("high")
+    if item.metadata.get("texts"):
+        check = _number_or(item.metadata["texts"], low, high)
+        return Annotated[Any, BeforeValidator(check)], Field(item.default)
+    return _strictly(hint), Field(item.default, ge=low, le=high)
+
+
+_POSITIVE = r"(\d(\.\d*)?|\.\d+)"
+"""What SIGMA stands for: a number below 10 without a sign."""
+
+
+def _number_or(texts: tuple[str, ...], low: float, high: float) -> Callable[[Any], Any]:
+    """Return a check that takes a number within limits, or one of some texts."""
+    pattern = "|".join(texts).replace("SIGMA", _POSITIVE)
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and re.fullmatch(pattern, value):
+            return value
+        if isinstance(value, bool | str) or not low <= value <= high:
+            raise ValueError(
+                f"input should be a number from {low:g} to {high:g}, or one of {', '.join(texts)}"
+            )
+        return float(value)
+
+    return check
 
 
 def _strictly(hint: Any) -> Any:

@@ -56,7 +56,7 @@ _MAX_SPAXELS = 2000
 _SNR_STEP = 5
 """Every so many pixels count for the S/N of a spaxel's continuum."""
 
-_MAD = 1.4826
+MAD = 1.4826
 """Standard deviation over the median absolute deviation of a Gaussian."""
 
 _MAD_ERROR = 1.166
@@ -107,19 +107,19 @@ class NoiseCheck(NamedTuple):
         return np.asarray(self.ratio * np.sqrt(1 + 2 * self.correlation))
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """Spectra of some spaxels, in units of the tile's noise; ``good`` where they can be used."""
 
     flux: Residuals
     variance: Residuals
     good: Bool[B8, "wave spectrum"]
 
-    def take(self, spaxels: Int[Index, " spaxel"]) -> _Block:
+    def take(self, spaxels: Int[Index, " spaxel"]) -> Block:
         """Return some of them."""
-        return _Block(self.flux[:, spaxels], self.variance[:, spaxels], self.good[:, spaxels])
+        return Block(self.flux[:, spaxels], self.variance[:, spaxels], self.good[:, spaxels])
 
 
-class _Sample(NamedTuple):
+class Sample(NamedTuple):
     """Spectra of some spaxels: residual and continuum over the error of the residual."""
 
     residual: Kept
@@ -165,7 +165,7 @@ def measure_noise(cube: Cube, line_waves: ArrayLike = ()) -> NoiseCheck:
         Where there are too few usable voxels to tell.
     """
     left_out = near_lines(cube.wave, np.asarray(line_waves, dtype=float))
-    residual = _without_shared(_sample(cube, left_out))
+    residual = without_shared(_sample(cube, left_out))
     ratio = _scatter(residual)
     return NoiseCheck(
         ratio=ratio, correlation=_correlation(residual / ratio.astype(np.float32)[:, None])
@@ -210,23 +210,23 @@ def describe_noise(cube: Cube, ratio: Float[F64, " wave"]) -> str:
     return f"{said}, {worst:.2g} in {first:.0f}-{last:.0f} Å" if stands_out else said
 
 
-def _sample(cube: Cube, left_out: Bool[B8, " wave"]) -> _Sample:
+def _sample(cube: Cube, left_out: Bool[B8, " wave"]) -> Sample:
     """Return residuals of faint spaxels, or of all where there are not enough of them."""
     tiles = _tiles(cube)
-    faint: list[_Sample] = []
-    bright: list[_Sample] = []
+    faint: list[Sample] = []
+    bright: list[Sample] = []
     for block in _spectra(cube, tiles):
-        chosen = _chosen(block, _MAX_SPAXELS // len(tiles))
-        parts = (_residuals(cube.wave, left_out, block.take(spaxels)) for spaxels in chosen)
+        chosen = chosen_spaxels(block, _MAX_SPAXELS // len(tiles))
+        parts = (residuals(cube.wave, left_out, block.take(spaxels)) for spaxels in chosen)
         for kept, part in zip((faint, bright), parts, strict=True):
             kept.append(part)
     n_faint = sum(part.residual.shape[1] for part in faint)
-    return _joined(faint if n_faint >= ENOUGH else faint + bright)
+    return joined(faint if n_faint >= ENOUGH else faint + bright)
 
 
-def _spectra(cube: Cube, tiles: list[slice]) -> Iterator[_Block]:
+def _spectra(cube: Cube, tiles: list[slice]) -> Iterator[Block]:
     """Yield the usable spaxels of each tile, in units of its noise."""
-    own = _own_spectra(cube)
+    own = own_spectra(cube)
     for rows in tiles:
         block = cube.read(rows)
         good = ~block.mask
@@ -234,10 +234,10 @@ def _spectra(cube: Cube, tiles: list[slice]) -> Iterator[_Block]:
         flux, variance, good = block.flux[:, usable], block.variance[:, usable], good[:, usable]
         if good.any():
             unit = float(np.median(variance[good]))
-            yield _Block(flux / np.sqrt(unit), variance / unit, good)
+            yield Block(flux / np.sqrt(unit), variance / unit, good)
 
 
-def _own_spectra(cube: Cube) -> Bool[B8, "y x"]:
+def own_spectra(cube: Cube) -> Bool[B8, "y x"]:
     """Tell the spaxels that count: of copies of one spectrum only the first."""
     if cube.copies is None:
         return np.ones(cube.sky.shape, dtype=bool)
@@ -259,7 +259,7 @@ def _tiles(cube: Cube) -> list[slice]:
     return [slice(first, first + height) for first in (middle - height / 2).astype(int).tolist()]
 
 
-def _chosen(block: _Block, most: int) -> tuple[Int[Index, " spaxel"], Int[Index, " spaxel"]]:
+def chosen_spaxels(block: Block, most: int) -> tuple[Int[Index, " spaxel"], Int[Index, " spaxel"]]:
     """Return faint spaxels and, where they do not suffice, others; at most so many of each."""
     some = slice(None, None, _SNR_STEP)
     flux, variance, good = (part[some] for part in block)
@@ -274,7 +274,7 @@ def _thinned(spaxels: Int[Index, " spaxel"], most: int) -> Int[Index, " spaxel"]
     return spaxels[:: max(1, -(-spaxels.size // most))]
 
 
-def _residuals(wave: Float[F64, " wave"], left_out: Bool[B8, " wave"], block: _Block) -> _Sample:
+def residuals(wave: Float[F64, " wave"], left_out: Bool[B8, " wave"], block: Block) -> Sample:
     """Return what the neighbours do not predict, arm by arm; NaN where it cannot be told."""
     used = block.good & ~left_out[:, None]
     step = np.diff(wave)
@@ -285,19 +285,17 @@ def _residuals(wave: Float[F64, " wave"], left_out: Bool[B8, " wave"], block: _B
             *(np.split(array, gaps) for array in (block.flux, block.variance, used)), strict=True
         )
     ]
-    return _Sample(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return Sample(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _arm_residuals(
-    flux: Residuals, variance: Residuals, used: Bool[B8, "wave spectrum"]
-) -> _Sample:
+def _arm_residuals(flux: Residuals, variance: Residuals, used: Bool[B8, "wave spectrum"]) -> Sample:
     with np.errstate(divide="ignore"):
         weight = np.where(used, 1.0 / variance, 0.0)
     scaled, _ = _predicted(flux, variance, weight)
     size = np.abs(np.where(used, scaled, np.nan))
-    bad = size > _CLIP * _MAD * _median(size, axis=0)
+    bad = size > _CLIP * MAD * _median(size, axis=0)
     residual, level = _predicted(flux, variance, np.where(bad, 0.0, weight))
-    return _Sample(_kept(residual, used), _kept(level, used))
+    return Sample(_kept(residual, used), _kept(level, used))
 
 
 def _kept(values: Residuals, used: Bool[B8, "wave spectrum"]) -> Kept:
@@ -322,16 +320,23 @@ def _predicted(
     return (flux - level) / error, level / error
 
 
-def _joined(parts: list[_Sample]) -> _Sample:
+def joined(parts: list[Sample]) -> Sample:
+    """Return the samples as one.
+
+    Raises
+    ------
+    InputError
+        Where there is no spectrum in any.
+    """
     if not sum(part.residual.shape[1] for part in parts):
         raise InputError(
             "no spaxel that was looked at has enough usable wavelengths, so the stated errors "
             "cannot be compared with the scatter of the data; check the cube's mask and errors"
         )
-    return _Sample(*(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)))
+    return Sample(*(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)))
 
 
-def _without_shared(sample: _Sample) -> Kept:
+def without_shared(sample: Sample) -> Kept:
     """Return the residuals without what is proportional to the continuum in all spaxels alike.
 
     Divided by what is left of their scatter, as the fit of one factor to n spaxels takes some.
@@ -339,7 +344,7 @@ def _without_shared(sample: _Sample) -> Kept:
     residual, level = sample
     if residual.shape[1] < _FEWEST_SHARING:
         return residual
-    typical = _MAD * _median(np.abs(residual), axis=1)[:, None]
+    typical = MAD * _median(np.abs(residual), axis=1)[:, None]
     fit = np.where(np.abs(residual) < _CLIP * typical, level, 0.0)
     power = np.sum(fit**2, axis=1, keepdims=True)
     factor = np.sum(fit * np.nan_to_num(residual), axis=1, keepdims=True) / np.maximum(power, 1e-30)
@@ -363,7 +368,7 @@ def _scatter(residual: Kept) -> Float[F64, " wave"]:
             f"only {count.sum()} voxels lie on a continuum that can be told, so the stated errors "
             "cannot be compared with the scatter of the data"
         )
-    scatter = _MAD * _median(values[known], axis=1) / (1 + _MAD_BIAS / count[known])
+    scatter = MAD * _median(values[known], axis=1) / (1 + _MAD_BIAS / count[known])
     ratio = _averaged(scatter, _MAD_ERROR / np.sqrt(count[known]))
     place = depth * np.flatnonzero(known) + 0.5 * (depth - 1)
     return np.interp(np.arange(n_wave), place, np.maximum(ratio, _SMALLEST))

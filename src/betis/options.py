@@ -8,9 +8,17 @@ from typing import Any, Literal
 
 
 def _option(
-    default: Any, doc: str, unit: str = "", *, low: float | None = None, high: float | None = None
+    default: Any,
+    doc: str,
+    unit: str = "",
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    texts: tuple[str, ...] = (),
 ) -> Any:
-    return field(default=default, metadata={"doc": doc, "unit": unit, "low": low, "high": high})
+    """Return a field with its meaning; ``texts`` may stand in place of a number."""
+    facts = {"doc": doc, "unit": unit, "low": low, "high": high, "texts": texts}
+    return field(default=default, metadata=facts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +84,30 @@ class PrepareOptions:
 class SnrOptions:
     """How the signal and noise of each spaxel are measured."""
 
-    line: str = _option("SII6731", "the line whose S/N the bins must reach")
+    line: str = _option(
+        "SII6731",
+        "whose S/N the bins must reach: a line, a sum SII6716+SII6731, the worst of several "
+        "min(Ha6563,SII6731), continuum, or continuum:5500-5600 (rest Angstrom)",
+    )
     method: Literal["matched", "betis"] = _option(
         "matched", "matched filter, or the maximum in a window as the BETIS scripts had it"
+    )
+    noise: Literal["variance", "scatter"] = _option(
+        "variance",
+        "of the matched filter and the continuum: from the stated errors, or these times the "
+        "scatter of the data about the pseudo-continuum",
+    )
+    peak_window: float = _option(
+        5.0,
+        "half-width of the window in which method betis takes the maximum",
+        "Angstrom",
+        low=0.5,
+        high=100.0,
+    )
+    side_windows: tuple[tuple[float, float], ...] = _option(
+        ((-60.0, -30.0), (30.0, 60.0)),
+        "windows of its pseudo-continuum and noise, from the line, rest frame",
+        "Angstrom",
     )
     tracer: str = _option("Ha6563", "bright line that gives the velocity field")
     max_velocity: float = _option(
@@ -92,14 +121,89 @@ class BinningOptions:
 
     method: str = _option(
         "quadtree",
-        "quadtree, voronoi, spaxel, or a map of labels as FILE.fits or FILE.fits[EXTNAME]",
+        "quadtree, voronoi, spaxel, powerbin or vorbin (both extras), or a map of labels as "
+        "FILE.fits or FILE.fits[EXTNAME]",
     )
     target: float = _option(10.0, "S/N that each bin must reach", low=0.1, high=1e6)
-    correlation: float = _option(
-        0.0, "alpha of the noise law 1 + alpha log10(n spaxels)", low=0.0, high=10.0
+    margin: float = _option(
+        1.0,
+        "what a bin must have over the target, so that noise alone lifts few over it",
+        "S/N",
+        low=0.0,
+        high=100.0,
+    )
+    correlation: float | str = _option(
+        0.0,
+        "alpha of the noise law 1 + alpha log10(n spaxels), or that of califa, manga or muse, or "
+        "measured, or gaussian:SIGMA (spaxels)",
+        low=0.0,
+        high=10.0,
+        texts=("califa", "manga", "muse", "measured", "gaussian:SIGMA"),
+    )
+    correlation_cap: int = _option(
+        0,
+        "spaxels beyond which that law grows no more; 0 for the published (manga: 100), or none",
+        "spaxels",
+        low=0,
+    )
+    min_level: int = _option(
+        0, "smallest block is 2^min_level spaxels wide (quadtree)", low=0, high=16
     )
     max_level: int = _option(
         5, "largest block is 2^max_level spaxels wide, largest cell its area", low=0, high=16
+    )
+    anchor: Literal["corner", "center", "brightest"] = _option(
+        "corner",
+        "where blocks of all levels meet: first spaxel of the map, middle of the field, or "
+        "brightest spaxel (quadtree)",
+    )
+    leftover: Literal["keep", "merge", "drop"] = _option(
+        "keep",
+        "what stays below the target: keep it as flagged bins, merge it into bins that can bear "
+        "it, or drop it",
+    )
+
+    @property
+    def goal(self) -> float:
+        """S/N that a bin must reach; one with just the margin does, whatever the rounding."""
+        return self.target + self.margin * (1 - 1e-5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionOptions:
+    """How H II regions are found, and what becomes of the field round them and round labels."""
+
+    line: str = _option("Ha6563", "the line on whose map regions are found")
+    smoothing: float = _option(
+        1.0, "sigma of the Gaussian that smooths that map; 0 for none", "spaxel", low=0.0, high=20.0
+    )
+    background: int = _option(
+        21, "width of the windows from which the diffuse level comes", "spaxel", low=3, high=500
+    )
+    peak_snr: float = _option(
+        5.0, "S/N of a region's peak over the diffuse level", low=0.1, high=1e6
+    )
+    prominence: float = _option(
+        3.0, "noises that a peak stands over the saddle to a higher one", low=0.0, high=1e6
+    )
+    min_distance: int = _option(
+        1, "a peak is the highest within so many spaxels along y and x", "spaxel", low=1, high=100
+    )
+    edge: float = _option(
+        0.1,
+        "share of its peak, over the diffuse level, down to which a region reaches",
+        low=0.0,
+        high=1.0,
+    )
+    edge_snr: float = _option(
+        2.0, "S/N over the diffuse level down to which a region reaches", low=0.0, high=1e6
+    )
+    max_radius: float = _option(
+        8.0, "distance from its peak to which a region reaches", "spaxel", low=0.5, high=500.0
+    )
+    min_area: int = _option(5, "spaxels that a region has at least", "spaxel", low=1, high=10000)
+    diffuse: Literal["quadtree", "voronoi", "spaxel", "none"] = _option(
+        "quadtree", "how the rest of the field is binned: quadtree, voronoi, spaxel, or none"
     )
 
 
@@ -157,6 +261,7 @@ class Options:
     prepare: PrepareOptions = field(default_factory=PrepareOptions)
     snr: SnrOptions = field(default_factory=SnrOptions)
     binning: BinningOptions = field(default_factory=BinningOptions)
+    regions: RegionOptions = field(default_factory=RegionOptions)
     continuum: ContinuumOptions = field(default_factory=ContinuumOptions)
     lines: LineOptions = field(default_factory=LineOptions)
     compute: ComputeOptions = field(default_factory=ComputeOptions)

@@ -20,6 +20,7 @@ from betis.errors import BetisError, ConfigError, RunFolderError
 from betis.io import products as files
 from betis.io import row_products as row_files
 from betis.io.fits import require_file, write_text
+from betis.io.label_map import split_extension
 from betis.io.readers import read_cube
 from betis.io.run_folder import CONFIG, LOG, RunFolder
 from betis.maps import read_maps
@@ -97,7 +98,27 @@ def _settled(options: Options) -> Options:
     chosen = options.prepare
     instrument, layout = cube_layout(chosen.instrument, options.cube)
     arm = str(require_file(chosen.arm).resolve()) if chosen.arm else ""
-    return replace(options, cube=layout, prepare=replace(chosen, instrument=instrument, arm=arm))
+    binning = replace(options.binning, method=_binning_method(options.binning.method))
+    return replace(
+        options,
+        cube=layout,
+        prepare=replace(chosen, instrument=instrument, arm=arm),
+        binning=binning,
+    )
+
+
+def _binning_method(text: str) -> str:
+    """Return the name of a binning, or the absolute path of the labels that stand for one."""
+    if text in stages.BINNINGS:
+        return text
+    path, extension = split_extension(text)
+    if not path.exists() and not path.suffix:
+        raise ConfigError(
+            f"the binning {text!r} is unknown; expected one of {', '.join(stages.BINNINGS)}, or "
+            "a FITS file of labels as FILE.fits[EXTNAME]"
+        )
+    where = str(require_file(path).resolve())
+    return where if extension is None else f"{where}[{extension}]"
 
 
 def _stored(folder: RunFolder) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from betis.arrays import B8, F64, I32, Index
 from betis.compute import Progress
 from betis.errors import InputError
-from betis.products import BinMap, Cube, RowStream, Spectra, noise_growth
+from betis.products import BinMap, Cube, RowStream, Spectra
 
 MIN_GOOD_SHARE = 0.5
 """A bin's pixel with fewer good spaxels than this share is masked."""
@@ -43,7 +43,8 @@ def stack_rows(cube: Cube, bins: BinMap, progress: Progress | None = None) -> Ro
     of a tile are kept in memory. Where some spaxels of a bin are bad at a wavelength, they take
     the mean of the good ones, so that the bin's flux stays that of all its spaxels; below
     `MIN_GOOD_SHARE` the pixel is masked. The error is the quadratic sum times
-    ``1 + alpha log10(n_spaxel)``; copies of one spectrum (`Cube.copies`) add linearly.
+    `BinMap.growth`, since the noise of neighbours is correlated; copies of one spectrum
+    (`Cube.copies`) add linearly.
 
     Parameters
     ----------
@@ -135,7 +136,7 @@ def _spectra(cube: Cube, bins: BinMap, members: Index, sums: Float[F64, "sum bin
     n_spaxel = bins.n_spaxel[members]
     mask = good < np.maximum(MIN_GOOD_SHARE * n_spaxel[:, None], 1)
     fill = n_spaxel[:, None] / np.maximum(good, 1)
-    growth = noise_growth(n_spaxel, bins.correlation)[:, None]
+    growth = bins.growth[members][:, None]
     return _on_axis(cube, n_spaxel, flux * fill, np.sqrt(variance) * fill * growth, mask)
 
 

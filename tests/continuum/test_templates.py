@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
+import betis
 from betis.continuum.kernel import Grid, evaluate
 from betis.continuum.templates import Range, prepare_base, template_broader_share
 from betis.errors import FitError, InputError
@@ -100,4 +101,4 @@ class TestWhatCannotBeBrought:
 
     def test_no_spectra(self, templates, spectra):
         with pytest.raises(InputError, match="there is no spectrum to fit"):
-            prepare(templates, spectra.take(slice(0)))
+            betis.fit_continuum(spectra.take(slice(0)), templates)

@@ -168,7 +168,7 @@ def test_order_and_number_of_rows_change_nothing(many, fitted) -> None:
 
 
 def test_blocks_change_nothing(many, fitted, monkeypatch) -> None:
-    monkeypatch.setattr("betis.lines.fit._BLOCK", 50)
+    monkeypatch.setattr("betis.compute.BLOCK", 50)
     told: list[int] = []
     part = fit_lines(many.spectra.take(slice(0, 120)), many.lines, OPTIONS, progress=told.append)
     assert told == [50, 50, 20]

@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.ndimage import median_filter
 
 from betis.arrays import B8, F64, Index
+from betis.binning.quality import noise_model
 from betis.options import BinningOptions
-from betis.products import noise_growth
+from betis.products import NoiseCorrelation
 
 _DIGITS = 2.0**24
 """To how much of its own size a value is rounded, so that a common factor changes no decision."""
@@ -30,8 +31,10 @@ class Field:
         In units of the median noise.
     shape
         ``(y, x)`` of the frame, its border counted.
-    target, correlation
-        S/N asked for, and alpha of the noise law.
+    target
+        S/N that bins must reach, the margin included.
+    noise_model
+        How correlated noise adds up; while bins grow, by their number of spaxels only.
     """
 
     place: Int[Index, " spaxel"]
@@ -41,7 +44,7 @@ class Field:
     variance: Float[F64, " spaxel"]
     shape: tuple[int, int]
     target: float
-    correlation: float
+    noise_model: NoiseCorrelation
 
     @property
     def steps(self) -> tuple[int, int, int, int]:
@@ -63,7 +66,7 @@ class Field:
             variance=self.variance[rows],
             shape=self.shape,
             target=self.target,
-            correlation=self.correlation,
+            noise_model=self.noise_model,
         )
 
     def image(self, values: F64) -> Float[F64, "y x"]:
@@ -75,9 +78,8 @@ class Field:
     def bin_snr(self, label: Int[Index, " spaxel"], n_bin: int) -> Float[F64, " bin"]:
         """Return the S/N of the spaxels of each label; 0 where there are none."""
         count = np.bincount(label, minlength=n_bin)
-        noise = np.sqrt(np.bincount(label, self.variance, n_bin)) * noise_growth(
-            count, self.correlation
-        )
+        quadratic = np.sqrt(np.bincount(label, self.variance, n_bin))
+        noise = quadratic * self.noise_model.of_count(count)
         signal = np.bincount(label, self.flux, n_bin)
         return np.divide(signal, noise, out=np.zeros(n_bin), where=noise > 0)
 
@@ -100,8 +102,8 @@ def make_field(
         flux=_rounded(signal[valid] / unit),
         variance=_rounded(noise[valid] / unit) ** 2,
         shape=shape,
-        target=options.target,
-        correlation=options.correlation,
+        target=options.goal,
+        noise_model=noise_model(options),
     )
 
 

@@ -40,7 +40,7 @@ def labels(
     Returns
     -------
     Bins 0, 1 ... in the order of their labels; a label without a usable spaxel has none. Those
-    below the target have `Flag.LOW_SNR`.
+    below the target plus its margin have `Flag.LOW_SNR`.
 
     Raises
     ------

@@ -4,20 +4,38 @@ Two neighbouring spaxels *meet* at the smallest level k at which both lie in one
 2^k x 2^k spaxels. At each level, pieces of leftover spaxels that meet there join; a joined piece
 whose own spaxels reach the target becomes a bin and leaves. So a bin is a whole block where
 nothing inside it was good enough alone, and otherwise the connected rest of a block whose better
-parts have gone. What remains at the largest level is kept, a bin a piece, and flagged.
+parts have gone. What remains at the largest level is left over: a bin a piece, flagged, unless
+the options say otherwise.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from betis.arrays import B8, F64, Index
-from betis.binning.quality import bin_map, numbered, usable_spaxels
+from betis.binning.leftover import finished
+from betis.binning.quality import noise_model, numbered, usable_spaxels
+from betis.errors import ConfigError
 from betis.options import BinningOptions
-from betis.products import BinMap, noise_growth
+from betis.products import BinMap, NoiseCorrelation
+
+Place = tuple[int, int]
+
+_AFAR = 2**40
+"""A corner of blocks of every level, so that places before the anchor count from there."""
+
+
+class Pairs(NamedTuple):
+    """Neighbouring spaxels, and the level at which they meet."""
+
+    first: Int[Index, " pair"]
+    second: Int[Index, " pair"]
+    level: Int[Index, " pair"]
 
 
 def quadtree(
@@ -31,42 +49,73 @@ def quadtree(
         Additive signal and its 1-sigma noise; spaxels that are NaN, or whose noise is not
         positive, are in no bin.
     options
-        Target, correlation of the noise, largest block.
+        Target and the margin over it, correlation of the noise, smallest and largest block, where
+        blocks are anchored, what becomes of the leftover.
 
     Returns
     -------
     Bins numbered from the upper left; connected; each with the S/N of exactly its own spaxels.
-    Bins below the target have `Flag.LOW_SNR`.
+    Bins below the target plus its margin have `Flag.LOW_SNR`. With Gaussian correlation, blocks
+    are accepted as if they were squares of equal noise, and flagged for what they are.
 
     Raises
     ------
     InputError
-        Where shapes differ or no spaxel is usable.
+        Where shapes differ, no spaxel is usable, or all would be dropped.
+    ConfigError
+        Where the smallest block is larger than the largest, or the correlation is still to be
+        measured.
     """
+    _require_levels(options)
     valid = usable_spaxels(signal, noise)
     index = np.full(valid.shape, -1)
     index[valid] = np.arange(valid.sum())
-    first, second, level = _meetings(index)
-    piece = np.arange(valid.sum())
-    done = np.zeros(piece.size, dtype=bool)
-    flux, variance = signal[valid], noise[valid] ** 2
-    for step in range(options.max_level + 1):
-        meet = level == step
-        piece = _join(piece, done, first[meet], second[meet])
-        done |= (_piece_snr(piece, flux, variance, options) >= options.target)[piece]
+    pairs = _meetings(index, _anchor(valid, signal, options))
     bin_id = np.full(valid.shape, -1, dtype=np.int32)
-    bin_id[valid] = numbered(piece)
-    return bin_map(bin_id, signal, noise, options)
+    bin_id[valid] = numbered(_grown(signal[valid], noise[valid] ** 2, pairs, options))
+    return finished(bin_id, signal, noise, options)
 
 
-def _meetings(index: Int[Index, "y x"]) -> tuple[Index, Index, Index]:
+def _require_levels(options: BinningOptions) -> None:
+    if options.min_level > options.max_level:
+        raise ConfigError(
+            f"the option 'min_level' of [binning] is {options.min_level}, where at most max_level, "
+            f"{options.max_level}, was expected; lower it, or raise max_level"
+        )
+
+
+def _anchor(valid: Bool[B8, "y x"], signal: Float[F64, "y x"], options: BinningOptions) -> Place:
+    """Return the spaxel at whose corner blocks of all levels meet."""
+    y, x = np.nonzero(valid)
+    if options.anchor == "corner":
+        return 0, 0
+    if options.anchor == "center":
+        return int(y.min() + y.max() + 1) // 2, int(x.min() + x.max() + 1) // 2
+    brightest = np.argmax(signal[valid])
+    return int(y[brightest]), int(x[brightest])
+
+
+def _grown(flux: F64, variance: F64, pairs: Pairs, options: BinningOptions) -> Index:
+    """Return the bin of each spaxel, level by level."""
+    model = noise_model(options)
+    piece = np.arange(flux.size)
+    done = np.zeros(flux.size, dtype=bool)
+    for level in range(options.max_level + 1):
+        meet = pairs.level == level
+        piece = _join(piece, done, pairs.first[meet], pairs.second[meet])
+        if level >= options.min_level:
+            done |= (_piece_snr(piece, flux, variance, model) >= options.goal)[piece]
+    return piece
+
+
+def _meetings(index: Int[Index, "y x"], anchor: Place) -> Pairs:
     """Return neighbouring usable spaxels, pair by pair, and the level at which each pair meets."""
     firsts, seconds, levels = [], [], []
     for axis in (0, 1):
         length = index.shape[axis]
         here = np.take(index, np.arange(length - 1), axis=axis)
         there = np.take(index, np.arange(1, length), axis=axis)
-        position = np.arange(length - 1)
+        position = np.arange(length - 1) - anchor[axis] + _AFAR
         # Both coordinates are in one block of 2^k when they agree above bit k.
         meet = np.frexp((position ^ (position + 1)).astype(float))[1]
         shape = (-1, 1) if axis == 0 else (1, -1)
@@ -74,7 +123,7 @@ def _meetings(index: Int[Index, "y x"]) -> tuple[Index, Index, Index]:
         firsts.append(here[both])
         seconds.append(there[both])
         levels.append(np.broadcast_to(meet.reshape(shape), here.shape)[both])
-    return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(levels)
+    return Pairs(np.concatenate(firsts), np.concatenate(seconds), np.concatenate(levels))
 
 
 def _join(piece: Index, done: B8, first: Index, second: Index) -> Index:
@@ -86,7 +135,6 @@ def _join(piece: Index, done: B8, first: Index, second: Index) -> Index:
     return np.asarray(connected_components(graph, directed=False)[1][piece])
 
 
-def _piece_snr(piece: Index, flux: F64, variance: F64, options: BinningOptions) -> F64:
-    count = np.bincount(piece)
-    noise = np.sqrt(np.bincount(piece, variance)) * noise_growth(count, options.correlation)
+def _piece_snr(piece: Index, flux: F64, variance: F64, model: NoiseCorrelation) -> F64:
+    noise = np.sqrt(np.bincount(piece, variance)) * model.of_count(np.bincount(piece))
     return np.asarray(np.bincount(piece, flux) / noise)

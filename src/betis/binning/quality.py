@@ -7,7 +7,7 @@ from betis.arrays import B8, F64, I32, Index
 from betis.errors import InputError
 from betis.flags import Flag
 from betis.options import BinningOptions
-from betis.products import BinMap, noise_growth
+from betis.products import BinMap, NoiseCorrelation
 
 LARGE_BIN = 10
 """Spaxels from which a bin tells how the noise of neighbours is correlated."""
@@ -37,28 +37,46 @@ def usable_spaxels(signal: Float[F64, "y x"], noise: Float[F64, "y x"]) -> Bool[
     return np.asarray(valid)
 
 
+def noise_model(options: BinningOptions) -> NoiseCorrelation:
+    """Return the model of the noise correlation that the options name.
+
+    Raises
+    ------
+    ConfigError
+        Where they name none, or one that has to be measured on a cube first.
+    """
+    return NoiseCorrelation.of(options.correlation, options.correlation_cap)
+
+
 def bin_map(
     bin_id: Int[I32, "y x"],
     signal: Float[F64, "y x"],
     noise: Float[F64, "y x"],
     options: BinningOptions,
 ) -> BinMap:
-    """Return the bins with the S/N of exactly the spaxels that are in them."""
+    """Return the bins with the S/N of exactly the spaxels that are in them.
+
+    Those below the target plus its margin have `Flag.LOW_SNR`: what is not flagged has at least
+    that S/N, and so, but for a few in a hundred, a true one of at least the target.
+    """
+    model = noise_model(options)
     inside = bin_id >= 0
     row = bin_id[inside]
     n_spaxel = np.bincount(row).astype(np.int32)
-    quadratic = np.sqrt(np.bincount(row, noise[inside] ** 2))
+    growth = model.growth(bin_id, noise)
     snr = np.bincount(row, signal[inside]) / (
-        quadratic * noise_growth(n_spaxel, options.correlation)
+        np.sqrt(np.bincount(row, noise[inside] ** 2)) * growth
     )
-    flags = np.where(snr >= options.target, 0, Flag.LOW_SNR).astype(np.int32)
     return BinMap(
         bin_id=bin_id,
         n_spaxel=n_spaxel,
         snr=snr,
-        flags=flags,
+        flags=np.where(snr >= options.goal, 0, Flag.LOW_SNR).astype(np.int32),
         target=options.target,
-        correlation=options.correlation,
+        correlation=model.alpha_of(n_spaxel, growth),
+        growth=growth,
+        noise_model=model.text,
+        margin=options.margin,
     )
 
 
@@ -87,5 +105,5 @@ def correlation_of_residuals(bins: BinMap, scatter: Float[F64, " bin"]) -> float
     if large.sum() < _FEWEST:
         return float("nan")
     count = bins.n_spaxel[large]
-    eta = scatter[large] * noise_growth(count, bins.correlation)
+    eta = scatter[large] * bins.growth[large]
     return float(np.median((eta - 1) / np.log10(count)))

@@ -15,7 +15,6 @@ from scipy.ndimage import maximum_filter, uniform_filter
 
 from betis.arrays import B8, F64, Index
 from betis.binning.field import Field
-from betis.products import noise_growth
 
 
 class Seeds(NamedTuple):
@@ -115,7 +114,7 @@ def _window_snr(
     count = np.maximum(np.round(count), 1.0)
     # Running sums leave rounding errors where nothing is left.
     noise = np.sqrt(np.maximum(variance, field.variance))
-    return count, signal / (noise * noise_growth(count, field.correlation))
+    return count, signal / (noise * field.noise_model.of_count(count))
 
 
 def _widths(max_width: int, extent: int) -> list[int]:

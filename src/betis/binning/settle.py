@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
-from math import log10, sqrt
+from math import sqrt
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -63,7 +63,9 @@ class _Bins:
     def __init__(self, field: Field, label: Index, lit: B8) -> None:
         n_bin = int(label.max()) + 1
         self.lit: list[bool] = lit.tolist()
-        self.target, self.correlation = field.target, field.correlation
+        self.target = field.target
+        counts = np.arange(label.size + 1)
+        self.growth: list[float] = field.noise_model.of_count(counts).tolist()
         self.steps, self.width = field.steps, field.shape[1]
         self.flux, self.variance = (
             field.image(values).ravel().tolist() for values in (field.flux, field.variance)
@@ -85,7 +87,7 @@ class _Bins:
         """S/N of a sum of ``count`` spaxels; minus infinity for none."""
         if count == 0:
             return float("-inf")
-        return signal / (sqrt(power) * (1.0 + self.correlation * log10(count)))
+        return signal / (sqrt(power) * self.growth[count])
 
     def joined_snr(self, row: int, other: int) -> float:
         """S/N that two bins have together."""

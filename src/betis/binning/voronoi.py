@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Int
 from betis.arrays import B8, F64, Index
 from betis.binning.bubbles import grow_bubbles
 from betis.binning.field import Field, make_field, outliers
-from betis.binning.quality import bin_map, numbered, usable_spaxels
+from betis.binning.leftover import finished
+from betis.binning.quality import numbered, usable_spaxels
 from betis.binning.seeds import sow
 from betis.binning.settle import connected, settle
 from betis.options import BinningOptions
@@ -33,17 +34,21 @@ def voronoi(signal: Float[F64, "y x"], noise: Float[F64, "y x"], options: Binnin
         Additive signal and its 1-sigma noise; spaxels that are NaN, or whose noise is not
         positive, are in no bin.
     options
-        Target, correlation of the noise, width of the largest cell as a power of 2.
+        Target and the margin over it, correlation of the noise, width of the largest cell as a
+        power of 2, what becomes of cells that stay below.
 
     Returns
     -------
     Bins numbered from the upper left; connected; each with the S/N of exactly its own spaxels.
-    Bins below the target have `Flag.LOW_SNR`.
+    Bins below the target plus its margin have `Flag.LOW_SNR`. With Gaussian correlation, cells
+    grow as if they were squares of equal noise, and are flagged for what they are.
 
     Raises
     ------
     InputError
-        Where shapes differ or no spaxel is usable.
+        Where shapes differ, no spaxel is usable, or all would be dropped.
+    ConfigError
+        Where the correlation of the noise is still to be measured.
 
     References
     ----------
@@ -55,7 +60,7 @@ def voronoi(signal: Float[F64, "y x"], noise: Float[F64, "y x"], options: Binnin
     label = numbered(_cells(field, 2**options.max_level))
     bin_id = np.full(valid.shape, -1, dtype=np.int32)
     bin_id[valid] = label
-    return bin_map(bin_id, signal, noise, options)
+    return finished(bin_id, signal, noise, options)
 
 
 def _cells(field: Field, max_width: int) -> Int[Index, " spaxel"]:

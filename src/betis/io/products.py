@@ -83,8 +83,17 @@ def write_bins(path: Path, bins: BinMap, sky: Sky, cards: Cards) -> None:
         "area": bins.n_spaxel * _spaxel_area(sky),
         "snr": bins.snr,
         "flags": bins.flags,
+        "growth": bins.growth,
     }
-    facts = {"TARGET": _number(bins.target), "NOISCORR": bins.correlation, **header_cards()}
+    if bins.is_region is not None:
+        columns["region"] = bins.is_region
+    facts = {
+        "TARGET": _number(bins.target),
+        "MARGIN": bins.margin,
+        "NOISCORR": bins.correlation,
+        "NOISMODL": bins.noise_model,
+        **header_cards(),
+    }
     hdus = [
         image_hdu("BINID", bins.bin_id, sky.wcs),
         table_hdu("BINS", columns, {"x": "pixel", "y": "pixel", "area": "arcsec2"}),
@@ -103,6 +112,10 @@ def read_bins(path: Path) -> BinMap:
             flags=np.array(table["flags"], dtype=np.int32),
             target=float(head.get("TARGET", np.nan)),
             correlation=float(head["NOISCORR"]),
+            growth=np.array(table["growth"], dtype=float),
+            noise_model=str(head.get("NOISMODL", "")),
+            margin=float(head.get("MARGIN", 0.0)),
+            is_region=np.array(table["region"], dtype=bool) if "region" in table.names else None,
         )
 
 

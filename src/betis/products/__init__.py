@@ -5,9 +5,11 @@ a bin, a spaxel or a region), ``template``, ``line``, ``group`` (lines fitted to
 Mask True means bad.
 """
 
-from betis.products.binning import BinMap, SnrMap, noise_growth
+from betis.products.binning import BinMap, SnrMap
+from betis.products.correlation import NoiseCorrelation, noise_growth
 from betis.products.cube import Cube, CubeBlock, CubeSource, Sky
 from betis.products.fits import ContinuumFit, LineFit
+from betis.products.measured import MeasuredSnr
 from betis.products.rows import ContinuumRows, RowStream, SpectraRows
 from betis.products.spectra import Spectra
 from betis.products.templates import Templates
@@ -20,6 +22,8 @@ __all__ = [
     "CubeBlock",
     "CubeSource",
     "LineFit",
+    "MeasuredSnr",
+    "NoiseCorrelation",
     "RowStream",
     "Sky",
     "SnrMap",

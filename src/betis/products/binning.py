@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 
-from betis.arrays import F64, I32, Brief
+from betis.arrays import B8, F64, I32, Brief
+from betis.products.correlation import noise_growth
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -40,16 +41,6 @@ class SnrMap(Brief):
         )
 
 
-def noise_growth(n_spaxel: ArrayLike, correlation: float) -> F64:
-    """Return by how much correlated noise exceeds the quadratic sum: ``1 + alpha log10(n)``.
-
-    References
-    ----------
-    Garcia-Benito et al. 2015, A&A 576 A135, eq. 1 (with beta = 1).
-    """
-    return np.asarray(1.0 + correlation * np.log10(np.maximum(n_spaxel, 1)))
-
-
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class BinMap(Brief):
     """Which bin each spaxel is in, and what each bin reaches.
@@ -60,11 +51,22 @@ class BinMap(Brief):
         0 ... n_bin - 1; -1 for spaxels in no bin.
     n_spaxel, snr, flags : [bin]
         ``snr`` is that of the bin's own spaxels, noise correlation included; flags 0 means that
-        the target is reached.
+        the target, and the margin over it, are reached.
     target
         The S/N asked for; NaN where the bins were given.
     correlation
-        alpha of the noise correlation law ``1 + alpha log10(n_spaxel)``.
+        alpha of the noise correlation law ``1 + alpha log10(n_spaxel)``; under another model the
+        one that describes these bins best.
+    growth : [bin]
+        The noise of each bin over the quadratic sum of its spaxels' noise; by that law if not
+        given.
+    noise_model
+        The model of the noise correlation in words; empty for that law.
+    margin
+        What was added to the target, in units of S/N, so that noise alone lifts few bins over it.
+    is_region : bool [bin]
+        True for H II regions and other labels, False for bins of the field round them; None where
+        bins are not told apart.
     """
 
     bin_id: Int[I32, "y x"]
@@ -73,6 +75,15 @@ class BinMap(Brief):
     flags: Int[I32, " bin"]
     target: float = float("nan")
     correlation: float = 0.0
+    growth: Float[F64, " bin"] = None  # type: ignore[assignment]  # filled below
+    noise_model: str = ""
+    margin: float = 0.0
+    is_region: Bool[B8, " bin"] | None = None
+
+    def __post_init__(self) -> None:
+        """Follow the law where the growth of the noise is not given."""
+        if self.growth is None:
+            object.__setattr__(self, "growth", noise_growth(self.n_spaxel, self.correlation))
 
     @property
     def n_bin(self) -> int:

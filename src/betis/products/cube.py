@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 
-from betis.arrays import B8, F64, I32, Brief
+from betis.arrays import B8, F64, I32, Brief, Index
 from betis.wavelength import Medium
 
 
@@ -119,6 +120,32 @@ class Cube(Brief):
             variance *= self.noise_scale[waves, None, None] ** 2
         return CubeBlock(flux, variance, mask)
 
+    def cut(self, *waves: slice) -> Cube:
+        """Return only these wavelengths, read when they are asked for.
+
+        Parameters
+        ----------
+        waves
+            Slices of step 1, in order and apart. The pixels on either side of a gap between two
+            of them are masked: one edge cannot be that of both.
+        """
+        pieces = tuple(range(self.wave.size)[part] for part in waves)
+        kept = np.concatenate([np.asarray(piece, dtype=np.intp) for piece in pieces])
+
+        def some(values: NDArray[Any] | None) -> NDArray[Any] | None:
+            return None if values is None else values[kept]
+
+        return replace(
+            self,
+            source=_CutSource(source=self.source, pieces=pieces),
+            wave=self.wave[kept],
+            edges=_cut_edges(self.edges, kept),
+            lsf=self.lsf[kept],
+            factor=some(self.factor),
+            noise_scale=some(self.noise_scale),
+            sky_window=some(self.sky_window),
+        )
+
     def tiles(self, n_wave: int, max_voxel: int = 8_000_000) -> Iterator[slice]:
         """Yield image rows, as many at a time as ``n_wave`` pixels deep make ``max_voxel``."""
         n_y, n_x = self.sky.shape
@@ -142,3 +169,34 @@ class Cube(Brief):
     def mask(self) -> Bool[B8, "wave y x"]:
         """All of the mask, in memory; True where bad."""
         return self.read().mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CutSource:
+    """Some wavelengths of a cube: ranges of its pixels, one behind the other."""
+
+    source: CubeSource
+    pieces: tuple[range, ...]
+
+    def read(self, rows: slice, waves: slice) -> CubeBlock:
+        """Return a block; see `CubeSource`."""
+        pixels = [pixel for piece in self.pieces for pixel in piece]
+        wanted = np.array(pixels, dtype=np.intp)[waves]
+        parts = np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1)
+        read = [self.source.read(rows, _as_slice(part)) for part in parts]
+        block = CubeBlock(*(np.concatenate(arrays) for arrays in zip(*read, strict=True)))
+        ends = {piece[-1] for piece in self.pieces[:-1]} | {piece[0] for piece in self.pieces[1:]}
+        beside = np.isin(wanted, sorted(ends))
+        block.flux[beside] = block.variance[beside] = 0.0
+        block.mask[beside] = True
+        return block
+
+
+def _as_slice(pixels: Index) -> slice:
+    return slice(int(pixels[0]), int(pixels[-1]) + 1) if pixels.size else slice(0, 0)
+
+
+def _cut_edges(edges: Float[F64, " wave+1"], kept: Index) -> Float[F64, " wave+1"]:
+    """Return edges of some pixels; halfway across a gap where some are left out."""
+    low, high = edges[kept], edges[kept + 1]
+    return np.concatenate([low[:1], 0.5 * (high[:-1] + low[1:]), high[-1:]])
