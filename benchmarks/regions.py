@@ -87,9 +87,10 @@ def apart(galaxy: Galaxy, one: int | Array, other: int | Array) -> Any:
     return np.hypot(y[one] - y[other], x[one] - x[other])
 
 
-def is_alone(galaxy: Galaxy, row: int, height: Array) -> bool:
+def is_alone(galaxy: Galaxy, row: int, height: Array, smoothing: float) -> bool:
     others = np.flatnonzero(np.arange(height.size) != row)
-    wing = np.exp(-0.5 * (apart(galaxy, others, row) / galaxy.regions.sigma[others]) ** 2)
+    width = np.hypot(galaxy.regions.sigma[others], smoothing)
+    wing = np.exp(-0.5 * (apart(galaxy, others, row) / width) ** 2)
     return bool(np.nansum(height[others] * wing) < ALONE * height[row])
 
 
@@ -124,7 +125,7 @@ def score(galaxy: Galaxy, line: betis.SnrMap, options: RegionOptions) -> Score:
     of_regions, inside = truth * (1 - galaxy.diffuse_fraction), label > 0
     return Score(
         found=np.array([any(map(is_found, rows)) for rows in together]),
-        alone=np.array([is_alone(galaxy, rows[0], height) for rows in together]),
+        alone=np.array([is_alone(galaxy, rows[0], height, options.smoothing) for rows in together]),
         real=np.array([np.hypot(*(places - place).T).min() <= NEAR for place in peak]),
         captured=float(np.nansum(of_regions[inside]) / np.nansum(of_regions)),
         own=float(np.nansum(of_regions[inside]) / np.nansum(truth[inside])),

@@ -103,7 +103,7 @@ def test_the_reader_of_another_package_reads_its_cubes(installed, voxels, tmp_pa
     path = tmp_path / "cube.fits"
     hdus = generic(voxels, CTYPE3="LINEAR")
     fits.HDUList(hdus).writeto(path)
-    with pytest.raises(betis.InputError, match="no reader knows its layout; .* example"):
+    with pytest.raises(betis.InputError, match=r"no reader knows its layout; .* example"):
         betis.read_cube(path)
     fits.setval(path, "INSTRUME", value="EXAMPLE")
     for instrument in (None, "example"):
@@ -163,3 +163,66 @@ def test_every_command_line_has_flags_that_exist(line):
     known = {flag for parameter in command.params for flag in parameter.opts}
     flags = {word for word in words if re.match(r"--?[a-z]", word)}
     assert flags <= known, f"{flags - known} of {line!r}"
+
+
+WRITTEN = [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "docs/adr").glob("*.md")]
+
+
+@pytest.fixture(scope="module")
+def defined():
+    """Return the names of functions and classes in each file of tests."""
+    return {
+        path.relative_to(ROOT).as_posix(): set(
+            re.findall(r"^ *(?:def|class) (\w+)", path.read_text("utf-8"), re.MULTILINE)
+        )
+        for path in (ROOT / "tests").rglob("test_*.py")
+    }
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.stem)
+def test_every_test_and_benchmark_that_a_page_names_exists(page, defined):
+    text = page.read_text("utf-8")
+    for path in re.findall(r"`((?:tests|benchmarks|tools)/[\w/]+\.(?:py|toml))", text):
+        assert (ROOT / path).is_file(), path
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)", text):
+        assert name in defined[path], f"{path}::{name}"
+    for name in re.findall(r"[`:](test_\w+|Test\w+)`", text):
+        assert any(name in names for names in defined.values()), name
+
+
+ROOM = re.compile(r"`([a-z_]+)/?`")
+
+
+def rooms(text):
+    """Return the names in the first column of the tables in a text."""
+    return [
+        name
+        for line in text.splitlines()
+        if line.startswith("| `")
+        for name in ROOM.findall(line.split("|")[1])
+    ]
+
+
+def modules(folder):
+    """Return the names of modules and packages in a folder."""
+    return {
+        path.stem for path in folder.iterdir() if re.fullmatch(r"[a-z][a-z_]*(\.py)?", path.name)
+    }
+
+
+def test_the_tables_of_rooms_are_those_of_the_tree():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    house, _, inside = text.partition("In `io/`:")
+    for part, folder in ((house, "src/betis"), (inside, "src/betis/io")):
+        listed = rooms(part)
+        assert len(listed) == len(set(listed))
+        assert set(listed) == modules(ROOT / folder)
+
+
+def test_the_numeric_rooms_are_those_of_the_contract():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    listed = re.search(r"the numeric ones \((.*?)\)", text, re.DOTALL)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    (numeric,) = (one for one in contracts["contracts"] if "source_modules" in one)
+    expected = {name.removeprefix("betis.") for name in numeric["source_modules"]}
+    assert set(ROOM.findall(listed[1])) == expected

@@ -110,6 +110,14 @@ def test_correlated_noise_grows_with_the_number_of_spaxels():
     assert np.allclose(spectra.error[alone, 0], plain.error.min())
 
 
+def test_the_error_grows_as_the_bins_say():
+    observed, bins = noise_cube((21, 17)), binned(correlation="gaussian:1.2")
+    spectra = stack(observed, bins)
+    quadratic = np.sqrt(4.0 * bins.n_spaxel)
+    np.testing.assert_allclose(spectra.error[:, 0], quadratic * bins.growth)
+    assert bins.growth.max() > 1.5
+
+
 def test_bins_of_another_field_are_refused():
     with pytest.raises(InputError, match=r"the bins cover \(21, 17\) spaxels .* the cube \(5, 5\)"):
         stack(noise_cube((5, 5)), binned())

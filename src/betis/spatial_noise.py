@@ -96,7 +96,7 @@ def block_scatter(cube: Cube, left_out: Bool[B8, " wave"]) -> dict[int, float]:
     stretch = _stretch(cube, left_out)
     samples: _Samples = {side: ([], []) for side in SIDES}
     for block, usable in _bands(cube, stretch):
-        for side in SIDES:
+        for side in [n for n in SIDES if n <= min(usable.shape)]:
             summed = _summed(block, usable, side)
             chosen = chosen_spaxels(summed, _MAX_BLOCKS // _BANDS)
             for kept, some in zip(samples[side], chosen, strict=True):
@@ -130,8 +130,7 @@ def _bands(cube: Cube, stretch: slice) -> Iterator[tuple[Block, Bool[B8, "y x"]]
         usable = own[rows] & (np.count_nonzero(~mask, axis=0) >= flux.shape[0] // 2)
         if usable.any() and not mask[:, usable].all():
             unit = float(np.median(variance[~mask]))
-            good: B8 = np.asarray(~mask)
-            yield Block(flux / np.sqrt(unit), variance / unit, good), usable
+            yield Block(flux / np.sqrt(unit), variance / unit, ~mask), usable
 
 
 def _summed(block: Block, usable: Bool[B8, "y x"], side: int) -> Block:
@@ -145,5 +144,5 @@ def _summed(block: Block, usable: Bool[B8, "y x"], side: int) -> Block:
 
     whole = squares(usable)[0].all(axis=1)
     flux, variance = (squares(part)[:, whole].sum(axis=2) for part in block[:2])
-    good = squares(block.good)[:, whole].all(axis=2)
+    good = np.all(squares(block.good)[:, whole], axis=2)
     return Block(flux, np.where(good, variance, 1.0), good)

@@ -37,7 +37,7 @@ _ANGSTROM_PER_UNIT = {
 _MEDIUM_OF_CTYPE: dict[str, Medium] = {"AWAV": "air", "WAVE": "vacuum"}
 _ALGORITHMS = {"", "LOG", "LOG10"}
 _OTHER_AXES = frozenset(
-    ("FREQ", "ENER", "WAVN", "VRAD", "VOPT", "ZOPT", "VELO", "BETA", "RA", "DEC", "GLON", "GLAT")
+    "FREQ ENER WAVN VRAD VOPT ZOPT VELO FELO BETA RA DEC GLON GLAT STOKES TIME UTC".split()
 )
 """First words of CTYPE (Greisen et al. 2006, Table 1; Calabretta & Greisen 2002) of other axes."""
 
@@ -204,8 +204,9 @@ def _require(header: Mapping[str, Any], card: str) -> float:
 
 
 def _number(header: Mapping[str, Any], card: str, default: float = np.nan) -> float:
+    stated = header.get(card, default)
     try:
-        value = float(header.get(card, default))
+        value = np.nan if isinstance(stated, bool) else float(stated)
     except (TypeError, ValueError):
         value = np.nan
     if not np.isfinite(value):
@@ -219,6 +220,7 @@ def _axis_step(header: Mapping[str, Any], axis: int) -> float:
     """Return the step of the axis: CD, or PC (default 1) times CDELT (default 1)."""
     if f"CD{axis}_{axis}" in header:
         step = _number(header, f"CD{axis}_{axis}")
+        _require_one_step(header, axis, step)
     elif f"CDELT{axis}" in header or f"PC{axis}_{axis}" in header:
         step = _number(header, f"PC{axis}_{axis}", 1.0) * _number(header, f"CDELT{axis}", 1.0)
     else:
@@ -231,11 +233,33 @@ def _axis_step(header: Mapping[str, Any], axis: int) -> float:
     return step
 
 
-def _angstrom_per_unit(header: Mapping[str, Any], axis: int, ctype: str) -> float:
-    unit = str(header.get(f"CUNIT{axis}", "Angstrom")).strip() or "Angstrom"
-    if unit.lower() not in _ANGSTROM_PER_UNIT:
+def _require_one_step(header: Mapping[str, Any], axis: int, step: float) -> None:
+    """Check CDELT, which FITS ignores beside CD: 1 is its default, another value is a mistake."""
+    other = _number(header, f"CDELT{axis}", 1.0)
+    if other != 1.0 and not np.isclose(other, step, rtol=1e-6, atol=0.0):
         raise InputError(
-            f"the wavelength unit CUNIT{axis} = {unit!r} (CTYPE{axis} = {ctype!r}) is not a "
-            "length; expected Angstrom, nm, um or m"
+            f"the header gives two steps of the wavelengths, CD{axis}_{axis} = {step:g} and "
+            f"CDELT{axis} = {other:g}; remove the one that is wrong"
         )
-    return _ANGSTROM_PER_UNIT[unit.lower()]
+
+
+def _angstrom_per_unit(header: Mapping[str, Any], axis: int, ctype: str) -> float:
+    unit = str(header.get(f"CUNIT{axis}", ""))
+    return angstrom_per_unit(unit, f"CUNIT{axis}", f"CTYPE{axis} = {ctype!r}")
+
+
+def angstrom_per_unit(unit: str, card: str, where: str) -> float:
+    """Return how many Angstrom a unit of wavelength is; 1 where it is blank.
+
+    Raises
+    ------
+    InputError
+        Where it is none of Angstrom, nm, um and m; ``card`` and ``where`` say what stated it.
+    """
+    name = unit.strip() or "Angstrom"
+    if name.lower() not in _ANGSTROM_PER_UNIT:
+        raise InputError(
+            f"the wavelength unit {card} = {name!r} ({where}) is not a length; expected Angstrom, "
+            "nm, um or m"
+        )
+    return _ANGSTROM_PER_UNIT[name.lower()]

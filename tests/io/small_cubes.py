@@ -80,7 +80,7 @@ def manga(voxels: Voxels, *, log=True, widths=("PRESPECRES", "SPECRES"), **cards
     axis = (kind if log else {"CTYPE3": "WAVE", "CRPIX3": 1}) | cards
     with np.errstate(divide="ignore"):
         ivar = np.float32(1) / voxels.sigma**2
-    pixel = np.arange(SHAPE[0])
+    pixel = np.arange(voxels.flux.shape[0])
     wave = 6500.0 * np.exp(step * pixel) if log else 6500.0 + 1.25 * pixel
     power = {"PRESPECRES": 2000.0, "SPECRES": 1900.0}
     return [
@@ -89,7 +89,7 @@ def manga(voxels: Voxels, *, log=True, widths=("PRESPECRES", "SPECRES"), **cards
         image(ivar, "IVAR", **axis),
         image(voxels.bits, "MASK", **axis),
         bare(wave, "WAVE"),
-        *(bare(np.full(SHAPE[0], power[name]), name) for name in widths),
+        *(bare(np.full(pixel.size, power[name]), name) for name in widths),
     ]
 
 
@@ -101,7 +101,7 @@ def califa(voxels: Voxels, **cards):
             INSTRUME="PMAS",
         ),
         bare(voxels.sigma, "ERROR"),
-        bare(np.ones(SHAPE, np.float32), "ERRWEIGHT"),
+        bare(np.ones_like(voxels.flux), "ERRWEIGHT"),
         bare(voxels.bits.astype(np.uint8), "BADPIX"),
     ]
 
@@ -132,7 +132,7 @@ def kcwi(voxels: Voxels, **cards):
         kcwi_primary(voxels.flux, **cards),
         image(voxels.bits.astype(np.uint8), "MASK"),
         image(voxels.sigma, "UNCERT", **cards),
-        image(np.ones(SHAPE, np.uint8), "FLAGS"),
+        image(np.ones(voxels.flux.shape, np.uint8), "FLAGS"),
     ]
 
 

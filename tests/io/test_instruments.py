@@ -332,7 +332,9 @@ def test_the_units_of_all_pipelines_are_understood(unit, scale):
 
 
 def test_muse_errors_are_not_masked_where_the_unit_is_unknown(voxels, tmp_path):
-    huge = replace(voxels, sigma=np.full(SHAPE, 1e15, np.float32))
+    huge = replace(
+        voxels, flux=np.full(SHAPE, 1e14, np.float32), sigma=np.full(SHAPE, 1e15, np.float32)
+    )
     path = write(tmp_path / "cube.fits", muse(huge))
     assert read_cube(path).mask.all()
     fits.setval(path, "BUNIT", value="banana", extname="DATA")

@@ -44,13 +44,15 @@ def test_snr_map(tmp_path):
     same(first, files.read_snr(tmp_path / "snr.fits"))
 
 
-def test_bins(tmp_path):
+@pytest.mark.parametrize("correlation", [0.2, "manga", "gaussian:1.2"])
+def test_bins(tmp_path, correlation):
     measured = snr_map()
-    bins = quadtree(measured.signal, measured.noise, BinningOptions(correlation=0.2))
+    bins = quadtree(measured.signal, measured.noise, BinningOptions(correlation=correlation))
     files.write_bins(tmp_path / "bins.fits", bins, SKY, CARDS)
     same(bins, files.read_bins(tmp_path / "bins.fits"))
     table = fits.getdata(tmp_path / "bins.fits", "BINS")
-    assert list(table.names) == ["bin_id", "x", "y", "n_spaxel", "area", "snr", "flags"]
+    facts = ["bin_id", "x", "y", "n_spaxel", "area", "snr", "flags", "growth"]
+    assert list(table.names) == facts
     np.testing.assert_allclose(table["area"], bins.n_spaxel * (5.5e-5 * 3600) ** 2, rtol=1e-6)
 
 

@@ -1,7 +1,8 @@
 """Cappellari's binnings, where they are installed: PowerBin and VorBin.
 
 Both may be used for non-commercial purposes only, so they are extras that no other part of betis
-needs. Their bins are cut where they are in several pieces, and measured as those of any binning.
+needs. Their bins are cut where they are in several pieces, and measured as those of any binning:
+as they bring bins to the S/N asked for on average, many fall short of it and are flagged.
 """
 
 from __future__ import annotations
@@ -134,15 +135,15 @@ def _power_bins(tool: ModuleType, field: Field) -> Int[Index, " spaxel"]:
 
 def _voronoi_bins(tool: ModuleType, field: Field) -> Int[Index, " spaxel"]:
     snr = _snr_of(field)
-    result = tool.voronoi_2d_binning(
-        field.x,
-        field.y,
-        field.flux,
-        np.sqrt(field.variance),
-        field.target,
-        pixelsize=1.0,
-        plot=False,
-        quiet=True,
-        sn_func=lambda rows, signal, noise: snr(rows),
-    )
+
+    def snr_of(rows: Index, *_: F64) -> float:
+        return snr(rows)
+
+    values = field.x, field.y, field.flux, np.sqrt(field.variance), field.target
+    with warnings.catch_warnings():
+        # VorBin announces its successor whenever it is called.
+        warnings.simplefilter("ignore", UserWarning)
+        result = tool.voronoi_2d_binning(
+            *values, pixelsize=1.0, plot=False, quiet=True, sn_func=snr_of
+        )
     return np.asarray(result[0], dtype=np.intp)

@@ -1,5 +1,6 @@
 """Bins that somebody else drew: H II regions, a segmentation, another program's bins."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def labels(
     Returns
     -------
     Bins 0, 1 ... in the order of their labels; a label without a usable spaxel has none. Those
-    below the target plus its margin have `Flag.LOW_SNR`.
+    below the target have `Flag.LOW_SNR`; as no noise has chosen them, there is no margin.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def labels(
         )
     bin_id = np.full(valid.shape, -1, dtype=np.int32)
     bin_id[inside] = _numbered(label_map[inside])
-    return bin_map(bin_id, signal, noise, options)
+    return bin_map(bin_id, signal, noise, replace(options, margin=0.0))
 
 
 def _numbered(label: Shaped[NDArray[Any], " spaxel"]) -> Int[Index, " spaxel"]:

@@ -57,7 +57,7 @@ def find_regions(
 
     Returns
     -------
-    1, 2 ... from the region of the highest S/N of the peak down; 0 outside regions.
+    1, 2 ... from the region of the highest peak down; 0 outside regions.
 
     Raises
     ------
@@ -67,8 +67,8 @@ def find_regions(
     References
     ----------
     Thilker, Braun & Walterbos 2000, AJ 120, 3070 (peaks that grow down to a share of themselves);
-    Vincent & Soille 1991, IEEE PAMI 13, 583 (watersheds); Vincent 1993, IEEE Transactions on
-    Image Processing 2, 176 (the height of a peak over its saddle, by reconstruction).
+    Vincent & Soille 1991, IEEE PAMI 13, 583 (watersheds); Edelsbrunner, Letscher & Zomorodian 2002,
+    Discrete & Computational Geometry 28, 511 (the height of a peak over its saddle: persistence).
     """
     valid = usable_spaxels(signal, noise)
     part = _box(valid)
@@ -137,24 +137,65 @@ def _convolved(image: Float[F64, "y x"], kernel: Float[F64, " step"]) -> Float[F
 
 
 def _peaks(excess: _Excess, options: RegionOptions) -> tuple[Index, Index]:
-    """Return y and x of the peaks, from the highest S/N down."""
+    """Return y and x of the peaks, from the highest down."""
     from skimage.feature import peak_local_max
-    from skimage.morphology import reconstruction
 
-    relief = np.where(excess.valid, excess.snr, excess.snr.min() - 1.0)
-    y, x = peak_local_max(
-        relief,
-        min_distance=options.min_distance,
-        threshold_abs=options.peak_snr,
-        exclude_border=False,
-    ).T
-    # Flooded from below the peaks, what is lower than its saddle to a higher one goes under.
-    flooded = reconstruction(relief - options.prominence, relief)
-    stands = relief[y, x] - flooded[y, x] >= options.prominence - _ROUNDING * relief[y, x]
+    relief = np.where(excess.valid, excess.flux, excess.flux.min() - 1.0)
+    place = peak_local_max(
+        relief, min_distance=options.min_distance, threshold_abs=0.0, exclude_border=False
+    )
+    y, x = place[excess.snr[*place.T] >= options.peak_snr].T
+    saddle = _saddles(excess.flux, _basins(excess.flux, (y, x), excess.valid), y.size)
+    share = 1 - saddle / excess.flux[y, x]
+    stands = share * excess.snr[y, x] >= options.prominence
     return y[stands], x[stands]
 
 
-_ROUNDING = 1e-12
+def _basins(
+    flux: Float[F64, "y x"], peaks: tuple[Index, Index], mask: Bool[B8, "y x"]
+) -> Int[I32, "y x"]:
+    """Return the peak that each spaxel of the mask flows up to, from 1; 0 for none."""
+    from skimage.segmentation import watershed
+
+    marker = np.zeros(flux.shape, dtype=np.int32)
+    marker[peaks] = np.arange(1, peaks[0].size + 1)
+    return np.asarray(watershed(-flux, marker, mask=mask), dtype=np.int32)
+
+
+def _saddles(flux: Float[F64, "y x"], basin: Int[I32, "y x"], n_peak: int) -> Float[F64, " peak"]:
+    """Return the highest saddle from each peak to a higher one; minus infinity where none is.
+
+    Basins are numbered from the highest peak down.
+    """
+    saddle = np.full(n_peak + 1, -np.inf)
+    highest = list(range(n_peak + 1))
+    for height, *both in _passes(flux, basin):
+        first, second = (_end(highest, int(number)) for number in both)
+        if first != second:
+            saddle[max(first, second)] = height
+            highest[max(first, second)] = min(first, second)
+    return saddle[1:]
+
+
+def _passes(flux: Float[F64, "y x"], basin: Int[I32, "y x"]) -> Float[F64, "pass 3"]:
+    """Return the height of the ways from basin to basin, and their numbers; the highest first."""
+    heights = np.concatenate([np.minimum(a, b).ravel() for a, b in _neighbours(flux)])
+    pairs = np.concatenate([np.stack([a.ravel(), b.ravel()], 1) for a, b in _neighbours(basin)])
+    apart = (pairs.min(axis=1) > 0) & (pairs[:, 0] != pairs[:, 1])
+    order = np.argsort(-heights[apart], kind="stable")
+    return np.column_stack([heights[apart], pairs[apart]])[order]
+
+
+def _neighbours(image: NDArray[Any]) -> tuple[tuple[NDArray[Any], NDArray[Any]], ...]:
+    return (image[1:], image[:-1]), (image[:, 1:], image[:, :-1])
+
+
+def _end(highest: list[int], number: int) -> int:
+    """Return where a chain of joined basins ends, and shorten it."""
+    while highest[number] != number:
+        highest[number] = highest[highest[number]]
+        number = highest[number]
+    return number
 
 
 def _outlined(
@@ -162,12 +203,9 @@ def _outlined(
 ) -> Int[I32, "y x"]:
     """Return the region of each spaxel, from 1; 0 for none."""
     from skimage.measure import label as piece_of
-    from skimage.segmentation import watershed
 
-    marker = np.zeros(excess.flux.shape, dtype=np.int32)
-    marker[peaks] = np.arange(1, peaks[0].size + 1)
     above = excess.valid & (excess.snr >= options.edge_snr)
-    basin = watershed(-excess.flux, marker, mask=above)
+    basin = _basins(excess.flux, peaks, above)
     basin[~_belongs(excess.flux, basin, peaks, options)] = 0
     piece = piece_of(basin, background=0, connectivity=1)
     own = np.append(-1, piece[peaks])
@@ -238,9 +276,9 @@ def regions(
         return with_diffuse(label, signal, noise, options, diffuse)
     if diffuse is None:
         raise InputError(
-            f"no peak of the map reaches S/N {region_options.peak_snr:g} over the diffuse gas "
-            "round it, so there is no region to bin; lower regions.peak_snr, or have the rest of "
-            "the field binned with regions.diffuse"
+            f"no region of {region_options.min_area} spaxels has a peak of S/N "
+            f"{region_options.peak_snr:g} over the diffuse gas round it, so there is nothing to "
+            "bin; lower regions.peak_snr, or have the rest of the field binned by regions.diffuse"
         )
     rest = diffuse(signal, noise, options)
     return replace(rest, is_region=np.zeros(rest.n_bin, dtype=bool))
@@ -266,7 +304,8 @@ def with_diffuse(
     Returns
     -------
     The bins of the labels, in their order, then those of the rest; ``is_region`` tells them apart.
-    Each has the S/N of exactly its own spaxels; those below the target have `Flag.LOW_SNR`.
+    Each has the S/N of exactly its own spaxels; those below the target have `Flag.LOW_SNR`. The
+    margin over it, and ``options.leftover``, are about the rest only.
 
     Raises
     ------
@@ -274,14 +313,34 @@ def with_diffuse(
         As of `betis.binning.labels.labels`.
     """
     drawn = labels(label_map, signal, noise, options, none_below)
-    bin_id = drawn.bin_id
-    outside = np.where(bin_id < 0, noise, np.nan)
-    if diffuse is not None and _any_usable(signal, outside):
-        rest = diffuse(signal, outside, options).bin_id
-        bin_id = np.where(rest >= 0, drawn.n_bin + rest, bin_id).astype(np.int32)
-    bins = bin_map(bin_id, signal, noise, options)
-    return replace(bins, is_region=np.arange(bins.n_bin) < drawn.n_bin)
+    rest = _rest(drawn.bin_id < 0, signal, noise, options, diffuse)
+    if rest is None:
+        return replace(drawn, is_region=np.ones(drawn.n_bin, dtype=bool))
+    bin_id = np.where(rest.bin_id >= 0, drawn.n_bin + rest.bin_id, drawn.bin_id)
+    bins = bin_map(bin_id.astype(np.int32), signal, noise, options)
+    return replace(
+        bins,
+        flags=np.append(drawn.flags, rest.flags),
+        margin=rest.margin,
+        is_region=np.arange(bins.n_bin) < drawn.n_bin,
+    )
 
 
-def _any_usable(signal: Float[F64, "y x"], noise: Float[F64, "y x"]) -> bool:
-    return bool((np.isfinite(signal) & np.isfinite(noise) & (noise > 0)).any())
+def _rest(
+    outside: Bool[B8, "y x"],
+    signal: Float[F64, "y x"],
+    noise: Float[F64, "y x"],
+    options: BinningOptions,
+    diffuse: Binning | None,
+) -> BinMap | None:
+    """Return the bins of the usable spaxels outside regions; None where there are none."""
+    noise_outside = np.where(outside & np.isfinite(noise), noise, np.nan)
+    if diffuse is None or not (np.isfinite(signal) & (noise_outside > 0)).any():
+        return None
+    try:
+        return diffuse(signal, noise_outside, options)
+    except InputError:
+        # A method that drops every bin it makes refuses the field; this one has regions too.
+        if options.leftover != "drop":
+            raise
+        return None

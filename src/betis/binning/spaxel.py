@@ -1,5 +1,7 @@
 """The identity: one bin a usable spaxel."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float
 
@@ -14,7 +16,7 @@ def spaxels(
     noise: Float[F64, "y x"],
     options: BinningOptions,
 ) -> BinMap:
-    """Make each usable spaxel a bin; those below the target are flagged all the same.
+    """Make each usable spaxel a bin; those below the target (without a margin) are flagged.
 
     Raises
     ------
@@ -24,4 +26,4 @@ def spaxels(
     valid = usable_spaxels(signal, noise)
     bin_id = np.full(valid.shape, -1, dtype=np.int32)
     bin_id[valid] = np.arange(valid.sum())
-    return bin_map(bin_id, signal, noise, options)
+    return bin_map(bin_id, signal, noise, replace(options, margin=0.0))

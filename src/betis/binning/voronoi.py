@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -15,6 +17,9 @@ from betis.binning.settle import connected, settle
 from betis.options import BinningOptions
 from betis.products import BinMap
 
+MORE_MARGIN = 1.5
+"""Margins over the target that shared cells are made to reach, as mending them chooses spaxels."""
+
 AIM = 1.04
 """S/N that bins are grown to, over the target: most then reach it in spite of whole spaxels."""
 
@@ -25,8 +30,9 @@ def voronoi(signal: Float[F64, "y x"], noise: Float[F64, "y x"], options: Binnin
     Spaxels that reach the target alone are bins (which one that falls short and is shut in between
     them may join). Over the others, seeds are sown as densely as the S/N in windows allows, grown
     into weighted Voronoi cells that are made to reach the target, cut into connected pieces, and
-    mended at their borders. Where no window 2^max_level spaxels wide reaches the target, cells
-    have that size. A spaxel ten times noisier than those round it is left alone.
+    mended at their borders. They are made to reach the target and one and a half margins, since
+    mending chooses spaxels by their noise too. Where no window 2^max_level spaxels wide reaches
+    that, cells have its size. A spaxel ten times noisier than those round it is left alone.
 
     Parameters
     ----------
@@ -57,15 +63,17 @@ def voronoi(signal: Float[F64, "y x"], noise: Float[F64, "y x"], options: Binnin
     """
     valid = usable_spaxels(signal, noise)
     field = make_field(valid, signal, noise, options)
-    label = numbered(_cells(field, 2**options.max_level))
+    label = numbered(_cells(field, options))
     bin_id = np.full(valid.shape, -1, dtype=np.int32)
     bin_id[valid] = label
     return finished(bin_id, signal, noise, options)
 
 
-def _cells(field: Field, max_width: int) -> Int[Index, " spaxel"]:
+def _cells(field: Field, options: BinningOptions) -> Int[Index, " spaxel"]:
     """Return the bin of each spaxel."""
+    max_width = 2**options.max_level
     alone = field.flux >= field.target * np.sqrt(field.variance)
+    field = replace(field, target=options.target + MORE_MARGIN * options.margin)
     noisy = outliers(field) & ~alone
     rest = ~alone & ~noisy
     label, lit = np.arange(alone.size), alone.copy()

@@ -24,6 +24,7 @@ LAYOUT = Layout(
     error="ERROR",
     error_kind="sigma",
     mask="BADPIX",
+    mask_required=True,
     default_scale=1e-16,
     default_medium="air",
     wave_range=(3000.0, 11000.0),

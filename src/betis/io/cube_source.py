@@ -62,8 +62,11 @@ class Extension:
         if stored.dtype.kind == "f":
             whole = np.nan_to_num(stored).astype(np.uint64)
             return np.asarray(np.isnan(stored) | ((whole & np.uint64(bits)) != 0))
+        if self.scale != 1.0 or not self.zero.is_integer():
+            stored = np.rint(self._physical(stored)).astype(np.int64)
+            return np.asarray((stored & bits) != 0)
         # The two's complement of a 64-bit mask, with the offset that makes it unsigned.
-        whole = stored.astype(np.uint64) + np.uint64(self.zero)
+        whole = stored.astype(np.uint64) + np.uint64(int(self.zero) % 2**64)
         return np.asarray((whole & np.uint64(bits)) != 0)
 
     def _stored(self, rows: slice, waves: slice) -> NDArray[Any]:
@@ -106,7 +109,7 @@ class FileSource:
     mask_bits
         Bits of the mask that make a voxel bad; -1 for any value but 0.
     max_error
-        An error above this, in the scale of the flux, means that nothing was measured.
+        An error or a flux beyond this, either way, means that nothing was measured.
     """
 
     flux: Extension
@@ -121,7 +124,7 @@ class FileSource:
         flux = self.flux.read(rows, waves)
         variance = variance_from(self.error.read(rows, waves), self.error_kind)
         with np.errstate(invalid="ignore"):
-            bad = variance > self.max_error**2
+            bad = (variance > self.max_error**2) | (np.abs(flux) > self.max_error)
         if self.mask is not None:
             bad |= self.mask.marked(rows, waves, self.mask_bits)
         return clean_block(flux, variance, bad)
@@ -164,7 +167,7 @@ def image_extension(path: Path, hdus: Any, index: int) -> Extension:
         dtype=_stored_type(path, hdu.header, name),
         scale=_scaling(path, hdu.header, "BSCALE", 1.0),
         zero=_scaling(path, hdu.header, "BZERO", 0.0),
-        blank=_blank(hdu.header),
+        blank=_blank(path, hdu.header),
     )
 
 
@@ -194,13 +197,22 @@ def _stored_type(path: Path, header: Any, name: str) -> str:
 
 def _scaling(path: Path, header: Any, card: str, default: float) -> float:
     value = header.get(card, default)
-    if not isinstance(value, int | float) or not np.isfinite(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not np.isfinite(value) or (card == "BSCALE" and value == 0):
         raise InputError(
-            f"{path}: the header's {card} is {value!r}, where a number is needed; mend the card"
+            f"{path}: the header's {card} is {value!r}, where a number is needed"
+            f"{' that is not 0' if card == 'BSCALE' else ''}; mend the card"
         )
     return float(value)
 
 
-def _blank(header: Any) -> int | None:
+def _blank(path: Path, header: Any) -> int | None:
     """Return the integer that stands for no value; floats have NaN for that."""
-    return int(header["BLANK"]) if header["BITPIX"] > 0 and "BLANK" in header else None
+    if header["BITPIX"] < 0 or "BLANK" not in header:
+        return None
+    value = header["BLANK"]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(
+            f"{path}: the header's BLANK is {value!r}, where an integer is needed; mend the card"
+        )
+    return value

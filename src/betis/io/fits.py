@@ -20,6 +20,9 @@ from betis.errors import InputError, RunFolderError
 
 _CREATOR, _COUNT = "betis", "NEXTEND"
 
+_XTENSION = b"XTENSION"
+"""The first word of an extension's header."""
+
 _UNPACKING = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 """What the standard library raises on a damaged compressed file, beside OSError."""
 
@@ -33,7 +36,6 @@ def open_fits(path: str | Path) -> Iterator[Any]:
     InputError
         Where there is no such file, or it is not FITS, or it is cut short or damaged.
     """
-    from astropy.io import fits
     from astropy.io.fits.verify import VerifyError
 
     where = require_file(path)
@@ -41,7 +43,7 @@ def open_fits(path: str | Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             # Survey headers break the standard in small ways that do not touch the voxels.
             warnings.simplefilter("ignore")
-            with fits.open(where, memmap=True) as hdus:
+            with _opened(where) as hdus:
                 _load_headers(where, hdus)
                 yield hdus
     except (OSError, *_UNPACKING) as error:
@@ -76,17 +78,46 @@ def require_file(path: str | Path) -> Path:
     return where
 
 
+def _opened(path: Path) -> Any:
+    from astropy.io import fits
+
+    with _damage_told(path):
+        return fits.open(path, memmap=True)
+
+
 def _load_headers(path: Path, hdus: Any) -> None:
     """Read every header now: astropy fails on a damaged one in whatever way it happens to."""
-    try:
+    with _damage_told(path):
         for hdu in hdus:
             _require_whole(path, hdu)
         _require_every_extension(path, hdus)
+        _require_no_header_behind(path, hdus[-1])
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(
             f"{path} has a damaged header, where the cards NAXIS, NAXIS1 ... and BITPIX must give "
             "the size of each extension; copy or download it again"
         ) from error
+
+
+def _require_no_header_behind(path: Path, hdu: Any) -> None:
+    """Check that no extension was left out because its header is damaged or cut short."""
+    info = hdu.fileinfo()
+    if info["file"].compression:
+        return
+    with path.open("rb") as handle:
+        handle.seek(info["datLoc"] + info["datSpan"])
+        behind = handle.read(2880)
+    if behind and (_XTENSION.startswith(behind[:8]) or b"BITPIX  =" in behind):
+        raise InputError(
+            f"{path} is cut short or damaged: the header of an extension behind "
+            f"{hdu.name or 'one without a name'} is not whole; copy or download it again"
+        )
 
 
 def _require_every_extension(path: Path, hdus: Any) -> None:

@@ -12,6 +12,13 @@ from betis.errors import InputError
 
 _DENSITY = "erg s-1 cm-2 Angstrom-1"
 _PER_FREQUENCY = "erg s-1 cm-2 Hz-1"
+_SQUARE = re.compile(r"\((.*)\)\s*(?:\*\*|\^)\s*\(?2\)?")
+_INVERSE_SQUARE = re.compile(
+    r"1(?:\.0*)?\s*/\s*\(?\s*\((.*)\)\s*(?:\*\*|\^)\s*\(?2\)?\s*\)?"
+    r"|\((.*)\)\s*(?:\*\*|\^)\s*\(?-2\)?"
+)
+_NAMES = {"variance": "a variance", "ivar": "an inverse variance"}
+_KINDS = {1: "sigma", 2: "variance", -2: "ivar"}
 _PREFIX = re.compile(
     r"^(?:10\s*(?:\*\*|\^)\s*\(?\s*([-+]?\d+)\s*\)?|1(?:\.0*)?e([-+]?\d+))\s*\*?\s*", re.IGNORECASE
 )
@@ -44,15 +51,15 @@ def flux_density_scale(unit: str, default: float = 0.0) -> float:
     Raises
     ------
     InputError
-        Where the unit is one per frequency, or the square of a flux density (a variance).
+        Where the unit is one per frequency, or that of a variance or of an inverse variance.
     """
     if not unit.strip():
         return default
-    squared = re.fullmatch(r"\((.*)\)\s*(?:\*\*|\^)\s*\(?2\)?", unit.strip())
-    if squared and flux_density_scale(squared.group(1)):
+    kind = error_kind_of(unit)
+    if kind in _NAMES:
         raise InputError(
-            f"the flux has BUNIT = {unit!r}, the unit of a variance; check that the extensions "
-            "of the flux and of its error are not swapped"
+            f"the flux has BUNIT = {unit!r}, the unit of {_NAMES[kind]}; check that the "
+            "extensions of the flux and of its error are not swapped"
         )
     exponent, parsed = _parse(unit)
     if parsed is None:
@@ -63,6 +70,27 @@ def flux_density_scale(unit: str, default: float = 0.0) -> float:
             "needed; convert the cube"
         )
     return _power_of_ten(exponent, parsed) if parsed.is_equivalent(_DENSITY) else 0.0
+
+
+def error_kind_of(unit: str) -> str:
+    """Return what a unit is that of: variance, ivar, sigma (or a flux density); "" if unknown."""
+    text = unit.strip()
+    for pattern, kind in ((_INVERSE_SQUARE, "ivar"), (_SQUARE, "variance")):
+        found = pattern.fullmatch(text)
+        if found:
+            inside = next(group for group in found.groups() if group is not None)
+            return kind if error_kind_of(inside) == "sigma" else ""
+    parsed = _parse(text)[1] if text else None
+    if parsed is None:
+        return ""
+    powers = (power for power in _KINDS if parsed.is_equivalent(_density() ** power))
+    return next((_KINDS[power] for power in powers), "")
+
+
+def _density() -> Any:
+    from astropy import units
+
+    return units.Unit(_DENSITY)
 
 
 def _power_of_ten(exponent: int, parsed: Any) -> float:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from betis.arrays import F64
 from betis.errors import ConfigError, InputError
-from betis.io.layout import Layout, LineSpread, read_layout, vector
+from betis.io.layout import Layout, LineSpread, length_vector, read_layout
 from betis.options import CubeOptions
 from betis.products import Cube
 
@@ -72,7 +72,7 @@ def _line_spread(path: Path, hdus: Any, options: CubeOptions) -> LineSpread:
 
 
 def _listed(path: Path, hdus: Any, name: str, n_wave: int) -> Float[F64, " wave"]:
-    width = vector(path, hdus, name, "line-spread function", _LABEL)
+    width = length_vector(path, hdus, name, "line-spread function", _LABEL)
     if width.size != n_wave or not np.all(np.isfinite(width) & (width > 0)):
         raise InputError(
             f"{path}: the extension {name} must have a positive FWHM for each of {n_wave} "

@@ -34,6 +34,7 @@ LAYOUT = Layout(
     error="UNCERT",
     error_kind="sigma",
     mask="MASK",
+    mask_required=True,
     default_scale=1e-16,
     wave_range=(3000.0, 11500.0),
     lsf=np.zeros_like,

@@ -13,12 +13,20 @@ from jaxtyping import Float, Int
 
 from betis.arrays import F64, I32
 from betis.errors import InputError
+from betis.io.contradictions import (
+    KINDS,
+    promised_mask,
+    require_kinds,
+    require_observed,
+    require_single_cards,
+)
 from betis.io.cube_source import ErrorKind, Extension, FileSource, image_extension
 from betis.io.flux_units import flux_density_scale
+from betis.io.plausibility import require_plausible
 from betis.io.unpack import open_cube
 from betis.io.wcs import read_celestial
 from betis.products import Cube, Sky
-from betis.wavelength import Medium, WaveAxis, pixel_edges, read_axis
+from betis.wavelength import Medium, WaveAxis, angstrom_per_unit, pixel_edges, read_axis
 
 BRIGHTEST = 3.6e-9
 """Flux density of Vega at 5500 Angstrom, erg/s/cm²/Angstrom (Bessell et al. 1998, A&A 333 231).
@@ -100,8 +108,12 @@ class _Part:
     path: Path
 
     @property
+    def hdu(self) -> Any:
+        return self.hdus[self.index]
+
+    @property
     def header(self) -> Any:
-        return self.hdus[self.index].header
+        return self.hdu.header
 
     @property
     def name(self) -> str:
@@ -117,14 +129,18 @@ def read_layout(path: Path, hdus: Any, layout: Layout) -> Cube:
     Raises
     ------
     InputError
-        Where an extension is missing or of another shape, the axis cannot be understood, is
-        stated twice and differently, or is outside the instrument's range, the medium is not
-        known, or the unit or the celestial WCS make no sense.
+        Where an extension is missing, taken twice, of another shape, or says that it holds
+        something else; where the axis cannot be understood, is stated twice and differently, or
+        is outside the instrument's range; where the medium is not known, the unit or the
+        celestial WCS make no sense, or flux and error cannot be what they are taken for.
     """
     with ExitStack() as files:
         flux, error, mask = _parts(path, hdus, layout, files)
+        require_kinds(path, flux.hdu, error.hdu, layout.error_kind)
         voxels = _same_shape(path, [part.voxels() for part in (flux, error, mask) if part])
         try:
+            require_single_cards(flux.header)
+            require_observed(flux.header)
             axis = _read_axis(flux, hdus, layout)
             _require_same_axis(axis, error, layout)
             scale = layout.scale or flux_density_scale(_bunit(flux.header), layout.default_scale)
@@ -132,8 +148,10 @@ def read_layout(path: Path, hdus: Any, layout: Layout) -> Cube:
             medium = _medium(axis, flux.header, layout)
         except InputError as problem:
             raise InputError(f"{path}: {problem}") from problem
+        source = _source(voxels, layout, scale)
+        require_plausible(path, source)
         return Cube(
-            source=_source(voxels, layout, scale),
+            source=source,
             wave=axis.wave,
             edges=axis.edges,
             medium=medium,
@@ -188,6 +206,19 @@ def vector(path: Path, hdus: Any, name: str, role: str, label: str) -> Float[F64
     return np.asarray(hdu.data, dtype=np.float64)
 
 
+def length_vector(path: Path, hdus: Any, name: str, role: str, label: str) -> Float[F64, " wave"]:
+    """Return the values of a 1-D extension in Angstrom, which is their unit if BUNIT is blank.
+
+    Raises
+    ------
+    InputError
+        As `vector`, and where the unit is no length.
+    """
+    values = vector(path, hdus, name, role, label)
+    unit = str(hdus[find_extension(path, hdus, name, role, label)].header.get("BUNIT") or "")
+    return values * angstrom_per_unit(unit, "BUNIT", f"the extension {name}")
+
+
 def has_extension(hdus: Any, name: str) -> bool:
     """Tell whether an open file has an extension of that name."""
     return any(str(hdu.name).upper() == name.upper() for hdu in hdus)
@@ -205,18 +236,24 @@ def _parts(
         return _Part(opened, index, where)
 
     flux = part(layout.flux, "flux", None)
-    error = part(layout.error, _ROLES[layout.error_kind], layout.error_file)
+    error = part(layout.error, KINDS[layout.error_kind], layout.error_file)
+    _require_different(flux, error, KINDS[layout.error_kind])
     wanted = layout.mask_required or layout.mask_file or has_extension(hdus, layout.mask)
-    if not (layout.mask and wanted):
+    if not (layout.mask and (wanted or promised_mask(flux.hdu, layout.mask))):
         return flux, error, None
-    return flux, error, part(layout.mask, "mask", layout.mask_file)
+    mask = part(layout.mask, "mask", layout.mask_file)
+    _require_different(flux, mask, "mask")
+    _require_different(error, mask, "mask")
+    return flux, error, mask
 
 
-_ROLES: dict[ErrorKind, str] = {
-    "variance": "variance",
-    "ivar": "inverse variance",
-    "sigma": "1-sigma error",
-}
+def _require_different(one: _Part, other: _Part, role: str) -> None:
+    if (one.path, one.index) == (other.path, other.index):
+        raise InputError(
+            f"{one.path}: the extension {one.name} is taken for the {role} and for another part "
+            "of the cube, where each has an extension of its own; name the right ones in the "
+            "table [cube]"
+        )
 
 
 def _same_shape(path: Path, voxels: list[Extension]) -> list[Extension]:
@@ -247,7 +284,7 @@ def _bunit(header: Any) -> str:
 
 
 def _read_axis(flux: _Part, hdus: Any, layout: Layout) -> WaveAxis:
-    axis = _listed_axis(flux, hdus, layout) if layout.wave else read_axis(flux.header)
+    axis = _listed_axis(flux, hdus, layout) if layout.wave else _header_axis(flux.header)
     low, high = layout.wave_range
     if axis.wave[0] < low or axis.wave[-1] > high:
         raise InputError(
@@ -258,14 +295,24 @@ def _read_axis(flux: _Part, hdus: Any, layout: Layout) -> WaveAxis:
     if layout.wave_copy and has_extension(hdus, layout.wave_copy):
         _require_equal(
             axis.wave,
-            vector(flux.path, hdus, layout.wave_copy, "wavelengths", layout.label),
+            length_vector(flux.path, hdus, layout.wave_copy, "wavelengths", layout.label),
             f"the extension {layout.wave_copy}",
         )
     return axis
 
 
+def _header_axis(header: Any) -> WaveAxis:
+    """Read the axis; its reference pixel must be stated, which is 1 to some and 0 to FITS."""
+    if "CRPIX3" not in header:
+        raise InputError(
+            "the header has no card CRPIX3, which the wavelength axis needs; add it, 1 where "
+            "CRVAL3 is the wavelength of the first pixel"
+        )
+    return read_axis(header)
+
+
 def _listed_axis(flux: _Part, hdus: Any, layout: Layout) -> WaveAxis:
-    wave = vector(flux.path, hdus, layout.wave, "wavelengths", layout.label)
+    wave = length_vector(flux.path, hdus, layout.wave, "wavelengths", layout.label)
     if wave.size != flux.header.get("NAXIS3"):
         raise InputError(
             f"the extension {layout.wave} has {wave.size} wavelengths, where the flux has "
@@ -289,7 +336,7 @@ def _require_same_axis(axis: WaveAxis, error: _Part, layout: Layout) -> None:
 
 def _says_nothing(header: Any) -> bool:
     """Tell a header without an axis, or with one that counts pixels."""
-    if "CRVAL3" not in header or not {"CD3_3", "CDELT3"} & set(header):
+    if not {"CRVAL3", "CRPIX3"} <= set(header) or not {"CD3_3", "CDELT3"} & set(header):
         return True
     counts = header["CRVAL3"] in (0, 1) and header.get("CD3_3", header.get("CDELT3")) == 1
     return counts and str(header.get("CTYPE3", "")).strip().upper() in {"", "PIXEL", "LINEAR"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from betis.errors import InputError
 from betis.io.layout import Layout, has_extension, read_layout
 from betis.lsf import muse_fwhm
 from betis.products import Cube
@@ -25,9 +24,6 @@ LAYOUT = Layout(
     lsf=muse_fwhm,
 )
 
-_ERROR_KINDS = {"", "MSE"}
-"""HDUCLAS3 of a variance (ESO's data interface control document); "" where it is not said."""
-
 
 def recognise(hdus: Any) -> str:
     """Return why this looks like a MUSE cube, or "" where it does not."""
@@ -45,23 +41,6 @@ def read(path: Path, hdus: Any) -> Cube:
     Raises
     ------
     InputError
-        Where DATA or STAT does not hold what its header says, and as `read_layout`.
+        As `read_layout`.
     """
-    if has_extension(hdus, "DATA") and has_extension(hdus, "STAT"):
-        _require_kinds(path, hdus["DATA"].header, hdus["STAT"].header)
     return read_layout(path, hdus, LAYOUT)
-
-
-def _require_kinds(path: Path, flux: Any, variance: Any) -> None:
-    """Check what DATA and STAT say they hold, where they say it."""
-    if str(flux.get("HDUCLAS2", "DATA")).strip().upper() != "DATA":
-        raise InputError(
-            f"{path}: the extension DATA says that it holds {flux['HDUCLAS2']} (HDUCLAS2), where "
-            "the flux was expected; check that DATA and STAT are not swapped"
-        )
-    kind = str(variance.get("HDUCLAS3", "")).strip().upper()
-    if kind not in _ERROR_KINDS:
-        raise InputError(
-            f"{path}: the extension STAT says that it holds {kind} (HDUCLAS3), where MSE, the "
-            "variance, was expected; convert it"
-        )

@@ -24,6 +24,9 @@ MEASURED = "measured"
 
 _GAUSSIAN = "gaussian:"
 
+_ROUND = 1.02
+"""Excess of a disc over that of a square of as many spaxels, at most."""
+
 _SMALLEST = 1e-3
 """Correlation below which pairs of spaxels are left out: 0.1 % of the variance at most."""
 
@@ -106,16 +109,17 @@ class NoiseCorrelation:
         """Return the growth of a compact bin of n spaxels of equal noise.
 
         The law itself; of the Gaussian that of a square, whose sum over pairs is the square of a
-        sum over one axis, made continuous in its side. Bins of other shapes have less.
+        sum over one axis, made continuous in its side, with 2 % more excess: discs have up to
+        that, all other shapes less.
         """
         count = np.maximum(np.asarray(n_spaxel, dtype=float), 1.0)
         if self.sigma <= 0:
             return noise_growth(np.minimum(count, self.cap or np.inf), self.alpha)
         side = np.sqrt(count)
-        growth = np.ones_like(side)
+        excess = np.zeros_like(side)
         for step in range(1, _reach(self.sigma) + 1):
-            growth += 2 * self._pair(step**2) * np.maximum(0.0, 1.0 - step / side)
-        return np.asarray(growth)
+            excess += 2 * self._pair(step**2) * np.maximum(0.0, 1.0 - step / side)
+        return np.asarray(1.0 + _ROUND * excess)
 
     def growth(
         self, bin_id: Int[I32, "y x"], noise: Float[F64, "y x"], n_bin: int | None = None

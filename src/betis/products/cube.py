@@ -180,13 +180,13 @@ class _CutSource:
 
     def read(self, rows: slice, waves: slice) -> CubeBlock:
         """Return a block; see `CubeSource`."""
-        pixels = [pixel for piece in self.pieces for pixel in piece]
-        wanted = np.array(pixels, dtype=np.intp)[waves]
+        pixels = np.array([pixel for piece in self.pieces for pixel in piece], dtype=np.intp)
+        wanted = pixels[waves]
         parts = np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1)
         read = [self.source.read(rows, _as_slice(part)) for part in parts]
         block = CubeBlock(*(np.concatenate(arrays) for arrays in zip(*read, strict=True)))
-        ends = {piece[-1] for piece in self.pieces[:-1]} | {piece[0] for piece in self.pieces[1:]}
-        beside = np.isin(wanted, sorted(ends))
+        gap = np.flatnonzero(np.diff(pixels) != 1)
+        beside = np.isin(wanted, pixels[np.concatenate([gap, gap + 1])])
         block.flux[beside] = block.variance[beside] = 0.0
         block.mask[beside] = True
         return block

@@ -12,16 +12,18 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import erf
 
-from betis.arrays import B8, F32, F64, Index
+from betis.arrays import B8, F64, Index
 from betis.snr.window import HALF_WINDOW, MAD, Rows, Window, median
 from betis.wavelength import C_KMS
 
-AnyFloat = F32 | F64
+Floats = np.ndarray[tuple[Any, ...], np.dtype[Any]]
+"""In single or double precision."""
 
 CLIP = 5.0
 """Residuals beyond this many errors, and beyond as many times their scatter, are left out."""
 
-_ROUNDS = 5
+_ROUNDS = 8
+_WORST_SHARE = 0.3
 _FOOT = 1e-3
 """A pixel belongs to a line where its profile exceeds this share of its peak."""
 _RIDGE = 1e-12
@@ -69,9 +71,9 @@ class RowFit(NamedTuple):
 class Weighed(NamedTuple):
     """Weights of pixels, the flux times these, and 1 where there is one."""
 
-    ivar: Float[AnyFloat, "wave row"]
-    weighted: Float[AnyFloat, "wave row"]
-    seen: Float[AnyFloat, "wave row"]
+    ivar: Float[Floats, "wave row"]
+    weighted: Float[Floats, "wave row"]
+    seen: Float[Floats, "wave row"]
 
 
 class _Factor(NamedTuple):
@@ -232,6 +234,8 @@ def _outliers(residual: Float[F64, "wave row"], free: B8, noise: str) -> B8:
     some = size[:, rows]
     scatter = MAD * median(np.where(some > 0, some, np.nan))
     limit = CLIP * (np.maximum(scatter, 1.0) if noise == "variance" else scatter)
+    # The worst first: until they have gone, the fit is bent and others seem not to fit.
+    limit = np.maximum(limit, _WORST_SHARE * some.max(axis=0, initial=0.0))
     far = np.zeros((residual.shape[0], rows.size), dtype=bool)
     far[free] = some > limit
     far[1:] |= far[:-1] & free[1:, None]

@@ -101,7 +101,7 @@ def _continuum_window(text: str, given: tuple[str | None, ...]) -> tuple[float, 
 
 
 def _is_sum(term: tuple[str, ...]) -> bool:
-    named = all(_NAME.fullmatch(name) and not _WINDOW.fullmatch(name) for name in term)
+    named = all(_NAME.fullmatch(name) and not name.startswith(CONTINUUM) for name in term)
     return named and len(set(term)) == len(term)
 
 

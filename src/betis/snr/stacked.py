@@ -20,7 +20,10 @@ from betis.snr.maps import total
 from betis.snr.peak import peak_of_rows, peak_windows
 from betis.snr.request import Request, parse_request
 from betis.snr.velocity import PROFILE_STEP
-from betis.snr.window import Axis, Window, line_windows, rows_by_step, spectra_rows
+from betis.snr.window import MARGIN, Axis, Window, line_windows, rows_by_step, spectra_rows
+
+_MORE = MARGIN + 1
+"""Pixels on either side of a window: those that tell spikes, and one that a gap may mask."""
 
 
 class _Kinematics(NamedTuple):
@@ -33,8 +36,8 @@ class _Kinematics(NamedTuple):
 def window_cube(cube: Cube, line_set: LineSet, options: SnrOptions) -> Cube:
     """Return only the wavelengths of a cube that the S/N is measured in, for stacking.
 
-    Where they are in several windows the axis has gaps, and each window has a pixel more than is
-    used at an end that lies at one.
+    Where they are in several windows the axis has gaps. The pixels at a gap are masked, and
+    none that is used.
 
     Raises
     ------
@@ -42,7 +45,7 @@ def window_cube(cube: Cube, line_set: LineSet, options: SnrOptions) -> Cube:
         As `line_snr`.
     """
     wanted = sorted(
-        (max(window.start - 1, 0), min(window.stop + 1, cube.wave.size))
+        (max(window.start - _MORE, 0), min(window.stop + _MORE, cube.wave.size))
         for window in _slices(cube, line_set, options)
     )
     joined = [wanted[0]]

@@ -35,6 +35,9 @@ SMOOTHING = (0.0, 1.0, 2.0, 4.0, 8.0)
 DETECTION = 6.0
 """S/N that the bright line must reach at a smoothing for its velocity to be believed."""
 
+LARGEST_SHARE = 2 * DETECTION
+"""S/N with which one spaxel counts at most among its neighbours: a bad one decides for none."""
+
 _SMALLEST = 1e-30
 
 
@@ -143,8 +146,9 @@ def _smoothed_snr(
     if width == 0:
         return snr
     result = np.empty_like(snr)
+    share = np.minimum(1.0, LARGEST_SHARE / np.maximum(np.abs(snr).max(axis=0), 1.0))
     for index, (plane, inverse) in enumerate(zip(snr, weight, strict=True)):
-        top = gaussian_filter(plane * inverse, width, mode="constant")
+        top = gaussian_filter(share * plane * inverse, width, mode="constant")
         # The variance of a Gaussian sum goes with the squared kernel: a kernel sqrt(2) narrower.
         variance = gaussian_filter(inverse**2, width / np.sqrt(2), mode="constant")
         variance /= 4 * np.pi * width**2
@@ -169,8 +173,10 @@ def _field_sigma(cube: Cube, window: Window, velocity: F64, peak: F64) -> float:
         return DEFAULT_SIGMA
     chosen = found & (peak >= np.sort(peak[found])[-BRIGHTEST:][0])
     spectra = _taken(cube, window, chosen)
-    power = [_power(window, spectra, velocity[chosen], sigma) for sigma in TRIAL_SIGMAS]
-    return TRIAL_SIGMAS[int(np.argmax(power))]
+    power = np.array([_power(window, spectra, velocity[chosen], sigma) for sigma in TRIAL_SIGMAS])
+    # In units of its best, so that no single spaxel decides.
+    votes = (power / np.maximum(power.max(axis=0), _SMALLEST)).sum(axis=1)
+    return TRIAL_SIGMAS[int(np.argmax(votes))]
 
 
 def _taken(cube: Cube, window: Window, chosen: B8) -> Rows:
@@ -183,10 +189,12 @@ def _taken(cube: Cube, window: Window, chosen: B8) -> Rows:
     return Rows(*(np.concatenate(pair, axis=1) for pair in zip(*parts, strict=True)))
 
 
-def _power(window: Window, spectra: Rows, velocity: F64, sigma: float) -> float:
-    """Return the sum of squared S/N."""
-    total = 0.0
-    for _, some, (place,) in rows_by_step(spectra, velocity, step=PROFILE_STEP):
+def _power(
+    window: Window, spectra: Rows, velocity: Float[F64, " row"], sigma: float
+) -> Float[F64, " row"]:
+    """Return the squared S/N of each spectrum; 0 where there is none."""
+    power = np.zeros(velocity.size)
+    for same, some, (place,) in rows_by_step(spectra, velocity, step=PROFILE_STEP):
         fit = fit_rows(line_design(window, place, sigma), some)
-        total += float(np.nansum((fit.signal / fit.noise) ** 2))
-    return total
+        power[same] = np.nan_to_num((fit.signal / fit.noise) ** 2)
+    return power

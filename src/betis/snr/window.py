@@ -29,13 +29,17 @@ INSIDE = 10.0
 """Angstrom that there must be between a line and the ends of the axis."""
 
 SPIKE = 6.0
-"""Errors by which a pixel must stand out from its neighbours to be a spike."""
+"""Errors by which a pixel must stand out from both neighbours to be a spike."""
 
 SPIKE_SHAPE = 3.0
-"""It must also stand out from its neighbours so many times more than they do from theirs: twice
-what the narrowest line does, whose dispersion is `NARROWEST` pixels."""
+"""It must also stand out from them so many times more than they do from the next two: twice what
+the peak of a line of dispersion `NARROWEST` does."""
+
+MARGIN = 2
+"""Pixels to either side of one that tell whether it is a spike."""
 
 NARROWEST = 0.7
+"""Pixels; of sharper line-spread functions a line may look like a spike, and none is removed."""
 
 MAD = 1.4826
 """Standard deviation over the median absolute deviation of a Gaussian."""
@@ -124,11 +128,13 @@ def pixels(axis: Axis, low: float, high: float) -> slice:
 
 def cube_rows(cube: Cube, waves: slice) -> Iterator[tuple[slice, Rows]]:
     """Yield image rows and the spectra in them, tile by tile, without spikes."""
+    wider, inside = _with_margin(waves, cube.wave.size)
     sharp = _too_sharp(cube, waves)
-    for rows in cube.tiles(waves.stop - waves.start):
-        block = cube.read(rows, waves)
+    for rows in cube.tiles(wider.stop - wider.start):
+        block = cube.read(rows, wider)
         flux, variance = (part.reshape(len(part), -1) for part in (block.flux, block.variance))
-        yield rows, _without_spikes(Rows(flux, _inverse(variance)), sharp)
+        clean = _without_spikes(Rows(flux, _inverse(variance)), sharp)
+        yield rows, Rows(clean.flux[inside], clean.ivar[inside])
 
 
 def rows_by_step(
@@ -151,8 +157,16 @@ def rows_by_step(
 
 def spectra_rows(spectra: Spectra, waves: slice) -> Rows:
     """Return some wavelengths of all spectra, without spikes."""
-    flux, error = spectra.flux[:, waves].T.copy(), spectra.error[:, waves].T
-    return _without_spikes(Rows(flux, 1.0 / error**2), _too_sharp(spectra, waves))
+    wider, inside = _with_margin(waves, spectra.wave.size)
+    flux, error = spectra.flux[:, wider].T, spectra.error[:, wider].T
+    clean = _without_spikes(Rows(flux, 1.0 / error**2), _too_sharp(spectra, waves))
+    return Rows(clean.flux[inside], clean.ivar[inside])
+
+
+def _with_margin(waves: slice, n_wave: int) -> tuple[slice, slice]:
+    """Return the pixels and as many to either side as tell spikes, and where in these they are."""
+    start, stop = max(waves.start - MARGIN, 0), min(waves.stop + MARGIN, n_wave)
+    return slice(start, stop), slice(waves.start - start, waves.stop - start)
 
 
 def _window(axis: Axis, line_set: LineSet, names: Sequence[str]) -> Window:
@@ -195,8 +209,8 @@ def _too_sharp(axis: Axis, waves: slice) -> bool:
 def _without_spikes(rows: Rows, sharp: bool) -> Rows:
     """Take the weight (in place) from lone pixels that stand out as no line can: cosmic rays.
 
-    The mean of the two neighbours predicts a pixel, and the next two predict their mean. A line
-    is as far from the one prediction as from the other; a spike is far from the first only.
+    The peak of a line is higher than its neighbours, and these are higher than the next two, by
+    amounts that are alike. A spike is higher than its neighbours, and these are like the others.
     """
     if sharp or len(rows.flux) < 5:
         return rows
@@ -208,13 +222,14 @@ def _without_spikes(rows: Rows, sharp: bool) -> Rows:
 
 
 def _excess(flux: Float[F64, "wave row"]) -> Float[F64, "wave-4 row"]:
-    """Return by how much pixels stand out from their neighbours beyond what a line may; or 0."""
-    middle = 0.5 * (flux[:-2] + flux[2:])
-    excess = flux[2:-2] - middle[1:-1]
-    around = middle[1:-1] - 0.5 * (flux[:-4] + flux[4:])
-    np.abs(excess, out=excess)
+    """Return by how much pixels stand out from both neighbours beyond what a line may; or 0."""
+    high, low = np.maximum(flux[3:-1], flux[1:-3]), np.minimum(flux[3:-1], flux[1:-3])
+    excess = np.maximum(flux[2:-2] - high, low - flux[2:-2])
+    around = high + low
+    around -= flux[:-4]
+    around -= flux[4:]
     np.abs(around, out=around)
-    around *= SPIKE_SHAPE
+    around *= 0.5 * SPIKE_SHAPE
     excess -= around
     return np.asarray(np.maximum(excess, 0.0, out=excess))
 
