@@ -22,7 +22,7 @@ class Flag(IntFlag):
 
 
 MEANING: dict[Flag, str] = {
-    Flag.LOW_SNR: "the bin does not reach the target S/N plus its margin",
+    Flag.LOW_SNR: "the bin does not reach the target S/N",
     Flag.NO_DATA: "no usable pixel: the line is outside the spectrum or wholly masked",
     Flag.FEW_PIXELS: "fewer usable pixels than the fit needs to be trusted",
     Flag.NOT_CONVERGED: "the fit stopped at its limit of iterations",

@@ -127,7 +127,7 @@ class BinningOptions:
     target: float = _option(10.0, "S/N that each bin must reach", low=0.1, high=1e6)
     margin: float = _option(
         1.0,
-        "what a bin must have over the target, so that noise alone lifts few over it",
+        "what bins are grown to have over the target, so that noise alone lifts few over it",
         "S/N",
         low=0.0,
         high=100.0,

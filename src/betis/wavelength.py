@@ -36,9 +36,8 @@ _ANGSTROM_PER_UNIT = {
 }
 _MEDIUM_OF_CTYPE: dict[str, Medium] = {"AWAV": "air", "WAVE": "vacuum"}
 _ALGORITHMS = {"", "LOG", "LOG10"}
-_OTHER_AXES = frozenset(
-    "FREQ ENER WAVN VRAD VOPT ZOPT VELO FELO BETA RA DEC GLON GLAT STOKES TIME UTC".split()
-)
+_SPECTRAL_AXES = {"FREQ", "ENER", "WAVN", "VRAD", "VOPT", "ZOPT", "VELO", "FELO", "BETA"}
+_OTHER_AXES = _SPECTRAL_AXES | {"RA", "DEC", "GLON", "GLAT", "STOKES", "TIME", "UTC"}
 """First words of CTYPE (Greisen et al. 2006, Table 1; Calabretta & Greisen 2002) of other axes."""
 
 

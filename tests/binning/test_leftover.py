@@ -108,7 +108,7 @@ def test_merging_counts_all_pairs_of_correlated_noise(seed):
 @BOTH
 def test_a_field_of_which_nothing_would_be_left_is_refused(binning):
     signal = np.random.default_rng(0).normal(size=(20, 20))
-    with pytest.raises(InputError, match=r"no bin reaches S/N 10 with a margin of 1: the best has"):
+    with pytest.raises(InputError, match=r"no bin reaches S/N 10: the best has"):
         binning(signal, np.ones_like(signal), BinningOptions(leftover="drop"))
 
 

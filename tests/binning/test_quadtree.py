@@ -47,7 +47,7 @@ def test_every_bin_reaches_the_target_or_says_so(seed, target, n_y, n_x, correla
     again = own_snr(bins, signal, noise, correlation)
     np.testing.assert_allclose(bins.snr, again, rtol=1e-9)
     low = (bins.flags & Flag.LOW_SNR) != 0
-    assert np.array_equal(low, bins.snr < target + bins.margin * (1 - 1e-5))
+    assert np.array_equal(low, bins.snr < target)
 
 
 @given(seed=st.integers(0, 1000))

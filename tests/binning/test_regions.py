@@ -123,6 +123,16 @@ def test_signal_and_noise_scale_together(seed, factor):
 
 
 @settings(max_examples=15)
+@given(seed=st.integers(0, 1000), factor=st.sampled_from([1e-17, 0.1, 3.0, 7e19]))
+def test_equal_values_stay_equal_under_a_common_factor(seed, factor):
+    # Whole numbers: many neighbours are the same, and a rounding error would choose between them.
+    signal, noise = np.round(nebula(seed)[0]), np.ones(SHAPE)
+    options = replace(OPTIONS, smoothing=0.0)
+    one = find_regions(signal, noise, options)
+    assert np.array_equal(one, find_regions(factor * signal, factor * noise, options))
+
+
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), before=st.integers(0, 9), after=st.integers(0, 9))
 def test_nothing_beyond_the_field_changes_it(seed, before, after):
     signal, noise = nebula(seed)
@@ -206,6 +216,14 @@ def test_a_strip_one_spaxel_wide_may_have_a_region():
 def test_a_peak_that_is_below_the_edge_asked_for_is_no_region():
     options = replace(OPTIONS, edge_snr=500.0)
     assert not find_regions(blob(20, 20) + white(1), np.ones(SHAPE), options).any()
+
+
+def test_a_step_in_depth_cuts_no_region_in_two():
+    # As between the slices of an instrument, or the exposures of a mosaic.
+    noise = np.where(np.indices(SHAPE)[1] < 24, 4.0, 1.0)
+    found = find_regions(blob(20, 22, 100.0, sigma=2.5) + noise * white(2), noise, OPTIONS)
+    assert found.max() == 1
+    assert found[20, 22] == found[20, 25] == 1
 
 
 def test_one_far_noisier_spaxel_makes_no_region():

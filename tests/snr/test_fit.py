@@ -105,3 +105,13 @@ def test_a_bright_continuum_that_is_no_line_keeps_its_pixels():
     rows = Rows(np.repeat(wiggle[:, None], 2, axis=1), np.ones((n_wave, 2)))
     fit_rows(design, rows)
     assert (rows.ivar > 0).all()
+
+
+def test_on_noise_the_scatter_of_few_pixels_gives_unit_variance_too():
+    coarse = 6400.0 + 4.0 * np.arange(130)
+    axis = cube(np.zeros((130, 1, 1)), np.ones((130, 1, 1)), coarse)
+    design = line_design(line_windows(axis, LINES, ["SII6716"])[0], 0.0, 50.0)
+    assert design.free.sum() < 16
+    rows = noisy(design.columns.shape[1], 40000, 5, masked=0.0)
+    fit = fit_rows(design, rows, "scatter")
+    assert (fit.signal / fit.noise).std() == pytest.approx(1.0, abs=0.03)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
@@ -76,7 +77,8 @@ def _binned(
     tool = _imported(package, module)
     bin_id = np.full(valid.shape, -1, dtype=np.int32)
     bin_id[valid] = _labelled(package, lambda field: method(tool, field), valid, maps, options)
-    return finished(bin_id, *maps, options)
+    # What the package has made is left as it is: the margin was in what it was asked for.
+    return finished(bin_id, *maps, replace(options, margin=0.0))
 
 
 def _imported(package: str, module: str) -> ModuleType:

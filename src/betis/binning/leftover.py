@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from betis.arrays import F64, I32, Index
+from betis.arrays import B8, F64, I32, Index
 from betis.binning.quality import bin_map, noise_model, numbered
 from betis.errors import InputError
 from betis.options import BinningOptions
@@ -22,8 +22,9 @@ def finished(
 ) -> BinMap:
     """Return the bins, with those below the target kept, merged or dropped as the options say.
 
-    A bin that is merged joins the bin at the target with which it shares the longest border, of
-    those that stay at the target with it; one that no such bin can bear is kept.
+    A bin that is merged joins the bin with which it shares the longest border, of those that keep
+    the target and its margin with it; one that no such bin can bear is kept. A bin that reaches
+    the target but not the margin is merged in any case, since its noise may have lifted it there.
 
     Raises
     ------
@@ -31,23 +32,24 @@ def finished(
         Where the bins below the target are to be dropped and no other is left.
     """
     bins = bin_map(bin_id, signal, noise, options)
+    doubtful = (bins.flags == 0) & (bins.snr < options.goal)
+    if doubtful.any():
+        bins = _merged(bins, doubtful, (signal, noise), options)
     low = bins.flags != 0
-    if options.leftover == "keep" or not low.any():
-        return bins
-    if options.leftover == "merge":
-        merged = _merged(bins, signal, noise, options)
-    else:
+    if options.leftover == "merge" and low.any():
+        return _merged(bins, low, (signal, noise), options)
+    if options.leftover == "drop" and low.any():
         _require_some(bins)
-        merged = np.where(np.append(low, False)[bin_id], -1, bin_id)
-    return bin_map(_renumbered(merged), signal, noise, options)
+        kept = np.where(np.append(low, False)[bins.bin_id], -1, bins.bin_id)
+        bins = bin_map(_renumbered(kept), signal, noise, options)
+    return bins
 
 
 def _require_some(bins: BinMap) -> None:
     if np.all(bins.flags != 0):
         raise InputError(
-            f"no bin reaches S/N {bins.target:g} with a margin of {bins.margin:g}: the best has "
-            f"{bins.snr.max():.3g}, so that none is left when these are dropped; lower the target, "
-            'or choose leftover = "keep"'
+            f"no bin reaches S/N {bins.target:g}: the best has {bins.snr.max():.3g}, so that none "
+            'is left when these are dropped; lower the target, or choose leftover = "keep"'
         )
 
 
@@ -58,14 +60,19 @@ def _renumbered(bin_id: Int[I32, "y x"]) -> Int[I32, "y x"]:
     return result
 
 
-def _merged(bins: BinMap, signal: F64, noise: F64, options: BinningOptions) -> Int[I32, "y x"]:
-    """Return the map after every bin below the target that can be borne has joined another."""
-    regions = _Regions(bins, signal, noise, options)
-    waiting = np.flatnonzero(bins.flags != 0).tolist()
+def _merged(
+    bins: BinMap, joining: Bool[B8, " bin"], field: tuple[F64, F64], options: BinningOptions
+) -> BinMap:
+    """Return the bins after each that is to join another, and can be borne, has done so.
+
+    Those of the highest S/N come first.
+    """
+    regions = _Regions(bins, *field, options)
+    waiting = [row for row in np.argsort(-bins.snr, kind="stable").tolist() if joining[row]]
     while True:
         left = [row for row in waiting if not regions.place(row)]
         if len(left) == len(waiting):
-            return regions.bin_id
+            return bin_map(_renumbered(regions.bin_id), *field, options)
         waiting = left
 
 
@@ -75,8 +82,8 @@ class _Regions:
     def __init__(self, bins: BinMap, signal: F64, noise: F64, options: BinningOptions) -> None:
         self.bin_id = bins.bin_id.copy()
         self.signal, self.noise = signal, noise
-        self.model, self.goal = noise_model(options), options.goal
-        self.low: set[int] = set(np.flatnonzero(bins.flags != 0).tolist())
+        self.snr, self.model, self.goal = bins.snr, noise_model(options), options.goal
+        self.low: set[int] = set(np.flatnonzero(bins.snr < options.goal).tolist())
         place = np.flatnonzero(bins.bin_id >= 0)
         row = bins.bin_id.ravel()[place]
         ends = np.cumsum(bins.n_spaxel)[:-1]
@@ -86,8 +93,8 @@ class _Regions:
     def place(self, row: int) -> bool:
         """Let a bin join another that stays at the target with it; tell whether one did."""
         beside = self.border[row].items()
-        hosts = sorted((-length, other) for other, length in beside if other not in self.low)
-        for _, other in hosts:
+        hosts = [(-length, -self.snr[other], other) for other, length in beside]
+        for _, _, other in sorted(host for host in hosts if host[2] not in self.low):
             both = np.concatenate([self.members[other], self.members[row]])
             if self._snr(both) >= self.goal:
                 self._join(row, other, both)

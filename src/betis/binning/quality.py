@@ -56,8 +56,7 @@ def bin_map(
 ) -> BinMap:
     """Return the bins with the S/N of exactly the spaxels that are in them.
 
-    Those below the target plus its margin have `Flag.LOW_SNR`: what is not flagged has at least
-    that S/N, and so, but for a few in a hundred, a true one of at least the target.
+    Those below the target have `Flag.LOW_SNR`.
     """
     model = noise_model(options)
     inside = bin_id >= 0
@@ -71,7 +70,7 @@ def bin_map(
         bin_id=bin_id,
         n_spaxel=n_spaxel,
         snr=snr,
-        flags=np.where(snr >= options.goal, 0, Flag.LOW_SNR).astype(np.int32),
+        flags=np.where(snr >= options.target, 0, Flag.LOW_SNR).astype(np.int32),
         target=options.target,
         correlation=model.alpha_of(n_spaxel, growth),
         growth=growth,

@@ -46,7 +46,7 @@ def voronoi(signal: Float[F64, "y x"], noise: Float[F64, "y x"], options: Binnin
     Returns
     -------
     Bins numbered from the upper left; connected; each with the S/N of exactly its own spaxels.
-    Bins below the target plus its margin have `Flag.LOW_SNR`. With Gaussian correlation, cells
+    Bins below the target have `Flag.LOW_SNR`. With Gaussian correlation, cells
     grow as if they were squares of equal noise, and are flagged for what they are.
 
     Raises

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,8 @@ def open_fits(path: str | Path) -> Iterator[Any]:
         with warnings.catch_warnings():
             # Survey headers break the standard in small ways that do not touch the voxels.
             warnings.simplefilter("ignore")
-            with _opened(where) as hdus:
+            # astropy leaves a file of its own open where it fails in the middle.
+            with where.open("rb") as handle, _opened(where, handle) as hdus:
                 _load_headers(where, hdus)
                 yield hdus
     except (OSError, *_UNPACKING) as error:
@@ -78,11 +79,11 @@ def require_file(path: str | Path) -> Path:
     return where
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, handle: BinaryIO) -> Any:
     from astropy.io import fits
 
     with _damage_told(path):
-        return fits.open(path, memmap=True)
+        return fits.open(handle, memmap=True)
 
 
 def _load_headers(path: Path, hdus: Any) -> None:

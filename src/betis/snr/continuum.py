@@ -65,7 +65,6 @@ def _polynomial(wave: Float[F64, " wave"]) -> Design:
     columns = [*(powers - powers.mean(axis=1, keepdims=True)), np.ones(wave.size)]
     return Design(
         columns=np.array(columns),
-        n_smooth=DEGREE + 1,
         n_wanted=1,
         free=np.ones(wave.size, dtype=bool),
     )

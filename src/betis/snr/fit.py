@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import erf
 
-from betis.arrays import B8, F64, Index
+from betis.arrays import B8, F64
 from betis.snr.window import HALF_WINDOW, MAD, Rows, Window, median
 from betis.wavelength import C_KMS
 
@@ -24,19 +24,18 @@ CLIP = 5.0
 
 _ROUNDS = 8
 _WORST_SHARE = 0.3
+_FEW = 12
 _FOOT = 1e-3
 """A pixel belongs to a line where its profile exceeds this share of its peak."""
 _RIDGE = 1e-12
 
 
 class Design(NamedTuple):
-    """Columns of a fit: the smooth ones, then lines, of which the last ones' sum is wanted.
+    """Columns of a fit: those wanted are the last ones; the first is the pseudo-continuum.
 
     Attributes
     ----------
     columns : [column, wave]
-    n_smooth
-        How many describe the pseudo-continuum: a constant, then others.
     n_wanted
         How many of the last columns are wanted.
     free : [wave]
@@ -44,7 +43,6 @@ class Design(NamedTuple):
     """
 
     columns: Float[F64, "column wave"]
-    n_smooth: int
     n_wanted: int
     free: B8
 
@@ -96,7 +94,6 @@ def line_design(window: Window, velocity: float, sigma: float) -> Design:
     foot = _FOOT * profiles.max(axis=1, keepdims=True)
     return Design(
         columns=np.concatenate([np.ones((1, middle.size)), slope[None], profiles]),
-        n_smooth=2,
         n_wanted=window.n_wanted,
         free=(profiles < foot).all(axis=0),
     )
@@ -229,28 +226,47 @@ def _outliers(residual: Float[F64, "wave row"], free: B8, noise: str) -> B8:
     """Tell which pixels beside the lines, and neighbours of theirs, do not fit."""
     result = np.zeros(residual.shape, dtype=bool)
     size = np.abs(residual[free])
-    # The scatter can only raise the limit, so most spectra need none.
-    rows = np.flatnonzero((size > CLIP).any(axis=0)) if noise == "variance" else _all(residual)
-    some = size[:, rows]
-    scatter = MAD * median(np.where(some > 0, some, np.nan))
-    limit = CLIP * (np.maximum(scatter, 1.0) if noise == "variance" else scatter)
+    if noise == "scatter":
+        rows = np.arange(residual.shape[1])
+        limit = _limit_of_scatter(size)
+    else:
+        # The scatter can only raise the limit, so that most spectra need none.
+        rows = np.flatnonzero((size > CLIP).any(axis=0))
+        size = size[:, rows]
+        limit = CLIP * np.maximum(_robust_scatter(size), 1.0)
     # The worst first: until they have gone, the fit is bent and others seem not to fit.
-    limit = np.maximum(limit, _WORST_SHARE * some.max(axis=0, initial=0.0))
+    limit = np.maximum(limit, _WORST_SHARE * size.max(axis=0, initial=0.0))
     far = np.zeros((residual.shape[0], rows.size), dtype=bool)
-    far[free] = some > limit
+    far[free] = size > limit
     far[1:] |= far[:-1] & free[1:, None]
     far[:-1] |= far[1:] & free[:-1, None]
     result[:, rows] = far & (residual[:, rows] != 0)
     return result
 
 
-def _all(residual: Float[F64, "wave row"]) -> Index:
-    return np.arange(residual.shape[1])
+def _robust_scatter(size: Float[F64, "wave row"]) -> Float[F64, " row"]:
+    return MAD * median(np.where(size > 0, size, np.nan))
+
+
+def _limit_of_scatter(size: Float[F64, "wave row"]) -> Float[F64, " row"]:
+    """Return `CLIP` times the scatter; more where so few pixels tell it that it may be too low."""
+    count = np.maximum((size > 0).sum(axis=0), 1)
+    return np.asarray(CLIP * (1 + _FEW / count) * _robust_scatter(size))
 
 
 def _scatter(residual: Float[F64, "wave row"], design: Design) -> Float[F64, " row"]:
     """Return the scatter beside the lines in units of the errors; NaN where it is not known."""
     beside = residual[design.free]
-    dof = (beside != 0).sum(axis=0) - design.n_smooth
+    dof = (beside != 0).sum(axis=0) - _unknowns_beside(design)
     total = (beside**2).sum(axis=0)
     return np.sqrt(np.where(dof > 2, total / np.maximum(dof - 2, 1), np.nan))
+
+
+def _unknowns_beside(design: Design) -> float:
+    """Return how many of the unknowns the pixels beside the lines fix: the sum of their leverage.
+
+    Pixels under the lines fix the others, and some of the pseudo-continuum.
+    """
+    columns = design.columns
+    leverage = np.einsum("wc,cw->w", np.linalg.pinv(columns), columns)
+    return float(leverage[design.free].sum())

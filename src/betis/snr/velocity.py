@@ -84,14 +84,13 @@ def fill(velocity: F64) -> F64:
 def _tracer(cube: Cube, line_set: LineSet, options: SnrOptions) -> tuple[Window, tuple[float, ...]]:
     """Return the bright line's window, or the line's own where the bright one is out of reach.
 
-    A line that gives its own velocity is always smoothed first, or its noise would be followed.
+    A line that gives its own velocity is always smoothed first, so that its noise is not followed.
     """
     names = parse_request(options.line).names
-    own = options.tracer in names or options.tracer not in line_set.names
+    own = names == (options.tracer,) or options.tracer not in line_set.names
     if not own and covers(cube, line_set, options.tracer):
         return line_windows(cube, line_set, [options.tracer])[0], SMOOTHING
-    name = options.tracer if options.tracer in names else names[0]
-    return line_windows(cube, line_set, [name])[0], SMOOTHING[2:]
+    return line_windows(cube, line_set, names[:1])[0], SMOOTHING[2:]
 
 
 def _velocity_scan(

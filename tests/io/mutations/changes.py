@@ -130,6 +130,23 @@ def scaled_integers(file: File) -> None:
         hdu.header.update({"BSCALE": 1e-4, "BZERO": 50.0})
 
 
+def cards_of_stored(role: str, **changed: Any) -> Change:
+    """Change cards of one extension, whose integers stay as they are stored."""
+
+    def change(file: File) -> None:
+        with fits.open(file.path, memmap=False, do_not_scale_image_data=True) as hdus:
+            _put(file.of(role, hdus).header, changed)
+            hdus.writeto(file.path, overwrite=True, output_verify="ignore")
+
+    return change
+
+
+def every_bit(file: File) -> None:
+    """Set every bit of the mask, as in a file that was filled with 255."""
+    full = (-1, np.int32) if file.sample.reader in {"manga", "generic"} else (255, np.uint8)
+    voxels("mask", lambda bits: np.full(bits.shape, *full))(file)
+
+
 def poked(role: str, card: str, text: str) -> Change:
     """Overwrite a card with what may be no FITS at all."""
 
@@ -234,6 +251,22 @@ def without(role: str) -> Change:
     return change
 
 
+def without_named(name: str) -> Change:
+    def change(file: File) -> None:
+        with file.open() as hdus:
+            del hdus[name]
+
+    return change
+
+
+def error_times(factor: float) -> Change:
+    """Multiply the 1-sigma error, however it is stated."""
+    power = {"variance": 2, "sigma": 1, "ivar": -2}
+    return lambda file: voxels("error", lambda error: error * factor ** power[file.sample.kind])(
+        file
+    )
+
+
 def doubled(role: str) -> Change:
     def change(file: File) -> None:
         with file.open() as hdus:
@@ -260,16 +293,35 @@ def names_swapped(file: File) -> None:
         first.name, second.name = second.name, first.name
 
 
-def error_as(make: Callable[[np.ndarray, str], np.ndarray]) -> Change:
-    """Put something else where the error is; ``make`` is given the 1-sigma error and the kind."""
-    return lambda file: voxels(
-        "error", lambda _: make(file.setting.sigma, file.sample.kind).astype(np.float32)
-    )(file)
-
-
 def faint(share: float) -> Change:
     """Take the stars away, so that the flux has negative values as that of faint fields has."""
-    return lambda file: voxels("flux", lambda flux: flux - share * np.median(flux))(file)
+    return voxels("flux", lambda flux: flux - share * np.median(flux))
+
+
+def beside(name: str, change: Callable[[Any], object]) -> Change:
+    """Do something to another file of the setting, given its path."""
+
+    def changed(file: File) -> None:
+        change(file.path.parent / name)
+
+    return changed
+
+
+def described(text: str) -> Change:
+    """Put another description in the place of the layout's."""
+    return beside("layout.toml", lambda path: path.write_text(text))
+
+
+def listed(name: str, make: Callable[[np.ndarray], np.ndarray], **changed: Any) -> Change:
+    """Add an extension of the wavelengths, as ``make`` makes them of the right ones."""
+
+    def change(file: File) -> None:
+        with file.open() as hdus:
+            made = fits.ImageHDU(make(file.setting.truth.wave), name=name)
+            made.header.update(changed)
+            hdus.append(made)
+
+    return change
 
 
 WITHOUT_SKY = dict.fromkeys([*WCS, "CDELT1", "CDELT2"])
