@@ -119,7 +119,8 @@ def line_snr(cube: Cube, line: str = "SII6731", method: str = "matched", **optio
     cube
         Prepared.
     line
-        Name of a line of the standard set.
+        A line of the standard set, a sum "SII6716+SII6731", the worst of several
+        "min(Ha6563,SII6731)", "continuum", or "continuum:5100-5200" (rest Angstrom).
     method
         "matched", or "betis" for Equation 1 of the BETIS scripts.
     **options

@@ -55,7 +55,14 @@ FLAG_TYPES: dict[str, Any] = {
     "snr_method": Annotated[str | None, typer.Option(help="matched or betis.")],
     "target_snr": Annotated[float | None, typer.Option(help="S/N that each bin must reach.")],
     "binning": Annotated[
-        str | None, typer.Option(help="quadtree, voronoi, spaxel, or FILE.fits[EXTNAME].")
+        str | None, typer.Option(help="quadtree, voronoi, regions, spaxel, or FILE.fits[EXTNAME].")
+    ],
+    "regions_map": Annotated[
+        Path | None, typer.Option(help="Segmentation for --binning regions: FILE.fits[EXTNAME].")
+    ],
+    "strict_snr": Annotated[
+        bool | None,
+        typer.Option("--strict-snr", help="Merge bins until the measured S/N is the target."),
     ],
     "correlation": Annotated[
         str | None,
@@ -76,7 +83,10 @@ FLAG_TYPES: dict[str, Any] = {
 
 STAGE_FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "snr": ("Measure the S/N of a line at each spaxel.", ("snr_line", "snr_method")),
-    "bin": ("Bin the field to the target S/N.", ("target_snr", "binning", "correlation")),
+    "bin": (
+        "Bin the field to the target S/N.",
+        ("target_snr", "binning", "correlation", "regions_map", "strict_snr"),
+    ),
     "stack": ("Sum the spectra of each bin.", ()),
     "continuum": ("Fit the stars of each bin.", ("continuum", "templates", "device", "cores")),
     "lines": ("Fit the emission lines of each bin.", ("line_set", "device", "cores")),

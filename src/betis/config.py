@@ -31,6 +31,8 @@ FLAGS: dict[str, tuple[str, str]] = {
     "target_snr": ("binning", "target"),
     "binning": ("binning", "method"),
     "correlation": ("binning", "correlation"),
+    "strict_snr": ("binning", "strict"),
+    "regions_map": ("regions", "map"),
     "continuum": ("continuum", "engine"),
     "templates": ("continuum", "templates"),
     "line_set": ("lines", "line_set"),

@@ -121,8 +121,8 @@ class BinningOptions:
 
     method: str = _option(
         "quadtree",
-        "quadtree, voronoi, spaxel, powerbin or vorbin (both extras), or a map of labels as "
-        "FILE.fits or FILE.fits[EXTNAME]",
+        "quadtree, voronoi, spaxel, regions, powerbin or vorbin (both extras), or a map of labels "
+        "as FILE.fits or FILE.fits[EXTNAME]",
     )
     target: float = _option(10.0, "S/N that each bin must reach", low=0.1, high=1e6)
     margin: float = _option(
@@ -163,6 +163,10 @@ class BinningOptions:
         "it, or drop it",
     )
 
+    strict: bool = _option(
+        False, "merge bins until the S/N measured on their spectra reaches the target"
+    )
+
     @property
     def goal(self) -> float:
         """S/N that a bin must reach; one with just the margin does, whatever the rounding."""
@@ -173,6 +177,9 @@ class BinningOptions:
 class RegionOptions:
     """How H II regions are found, and what becomes of the field round them and round labels."""
 
+    map: str = _option(
+        "", "segmentation in place of regions that are found: FILE.fits or FILE.fits[EXTNAME]"
+    )
     line: str = _option("Ha6563", "the line on whose map regions are found")
     smoothing: float = _option(
         1.0, "sigma of the Gaussian that smooths that map; 0 for none", "spaxel", low=0.0, high=20.0

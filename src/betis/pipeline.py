@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from betis import compute, stages
+from betis import bin_stage, compute, stages
 from betis.config import cube_layout, options_from, read_tables, to_toml
 from betis.errors import BetisError, ConfigError, RunFolderError
 from betis.io import products as files
@@ -99,24 +99,34 @@ def _settled(options: Options) -> Options:
     instrument, layout = cube_layout(chosen.instrument, options.cube)
     arm = str(require_file(chosen.arm).resolve()) if chosen.arm else ""
     binning = replace(options.binning, method=_binning_method(options.binning.method))
+    regions = replace(options.regions, map=_absolute(options.regions.map))
     return replace(
         options,
         cube=layout,
         prepare=replace(chosen, instrument=instrument, arm=arm),
         binning=binning,
+        regions=regions,
     )
 
 
 def _binning_method(text: str) -> str:
     """Return the name of a binning, or the absolute path of the labels that stand for one."""
-    if text in stages.BINNINGS:
+    if text in bin_stage.METHODS:
         return text
-    path, extension = split_extension(text)
+    path, _ = split_extension(text)
     if not path.exists() and not path.suffix:
         raise ConfigError(
-            f"the binning {text!r} is unknown; expected one of {', '.join(stages.BINNINGS)}, or "
+            f"the binning {text!r} is unknown; expected one of {', '.join(bin_stage.METHODS)}, or "
             "a FITS file of labels as FILE.fits[EXTNAME]"
         )
+    return _absolute(text)
+
+
+def _absolute(text: str) -> str:
+    """Return the absolute path of ``FILE.fits[EXTNAME]``; "" for none."""
+    if not text:
+        return ""
+    path, extension = split_extension(text)
     where = str(require_file(path).resolve())
     return where if extension is None else f"{where}[{extension}]"
 
@@ -220,8 +230,8 @@ STAGES: dict[str, Stage] = {
     ),
     "bin": Stage(
         file="bins.fits",
-        needs=("snr",),
-        tables=("binning",),
+        needs=("prepare", "snr"),
+        tables=("binning", "regions", "snr", "lines.line_set"),
         make=stages.make_bins,
         write=lambda path, made, run, cards: files.write_bins(
             path, made, run.obtain("prepare").sky, cards

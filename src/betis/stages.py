@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from betis import noise, preparation, snr, stacking
+from betis import bin_stage, noise, preparation, snr, stacking
 from betis.arrays import F64, Index
-from betis.binning import labels, quadtree, spaxel, voronoi
 from betis.binning.quality import LARGE_BIN, correlation_of_residuals
 from betis.compute import blocks
 from betis.continuum import fit as continuum_fit
@@ -21,7 +20,6 @@ from betis.errors import InputError
 from betis.extinction import extinction_curve
 from betis.flags import Flag
 from betis.inspection import describe_cube
-from betis.io.label_map import read_labels
 from betis.io.readers import read_cube
 from betis.io.templates import load_templates
 from betis.linelist import LineSet, load_line_set
@@ -44,12 +42,6 @@ from betis.products import (
 )
 from betis.report import ReportContent
 from betis.runner import Run
-
-BINNINGS = {
-    "quadtree": quadtree.quadtree,
-    "spaxel": spaxel.spaxels,
-    "voronoi": voronoi.voronoi,
-}
 
 _BROAD_SHARE = 0.05
 """Share of pixels at which the base may be broader than the data without a warning."""
@@ -100,67 +92,30 @@ def chosen_lines(run: Run) -> LineSet:
 
 
 def measure_snr(run: Run) -> SnrMap:
-    """Measure the S/N of the chosen line; warn where the sky may have made it."""
+    """Measure the S/N of the chosen lines; warn where the sky may have made it."""
     cube: Cube = run.obtain("prepare")
     line_set = _snr_lines(run)
-    place = line_set.select([run.options.snr.line]).waves(cube.medium, cube.redshift)
     result = snr.line_snr(cube, line_set, run.options.snr)
-    if cube.sky_window is not None and np.interp(place, cube.wave, cube.sky_window)[0] > 0:
-        run.warn(
-            "snr",
-            f"{run.options.snr.line} lies in a window of sky lines or telluric absorption at "
-            f"{place[0] * (1 + cube.redshift):.0f} Å observed: look at its S/N map with care.",
-        )
+    for name in snr.line_names(run.options.snr.line):
+        place = line_set.select([name]).waves(cube.medium, cube.redshift)
+        if cube.sky_window is not None and np.interp(place, cube.wave, cube.sky_window)[0] > 0:
+            run.warn(
+                "snr",
+                f"{name} lies in a window of sky lines or telluric absorption at "
+                f"{place[0] * (1 + cube.redshift):.0f} Å observed: look at its S/N map with care.",
+            )
     return result
 
 
 def _snr_lines(run: Run) -> LineSet:
-    """Return the set that knows the S/N line: the run's own, or the standard one."""
-    own = chosen_lines(run)
-    return own if run.options.snr.line in own.names else load_line_set()
+    """Return the set that knows the lines of the S/N: the run's own, or the standard one."""
+    own, names = chosen_lines(run), snr.line_names(run.options.snr.line)
+    return own if set(names) <= set(own.names) else load_line_set()
 
 
 def make_bins(run: Run) -> BinMap:
-    """Bin the field.
-
-    Raises
-    ------
-    InputError
-        Where no bin reaches the target.
-    """
-    measured: SnrMap = run.obtain("snr")
-    bins = _binned(run, measured)
-    low = (bins.flags & Flag.LOW_SNR) != 0
-    if low.all() and run.options.binning.method in BINNINGS:
-        raise InputError(
-            f"no bin reaches S/N {bins.target:g} in {measured.line}: the best has "
-            f"{np.nanmax(bins.snr):.3g}; check the redshift, lower --target-snr, or choose a "
-            "brighter line with --snr-line"
-        )
-    share = bins.n_spaxel[low].sum() / bins.n_spaxel.sum()
-    if share > 0.5:
-        run.warn(
-            "bin",
-            f"{100 * share:.0f} % of the binned spaxels are in bins below S/N {bins.target:g} "
-            f"in {measured.line}.",
-        )
-    return bins
-
-
-def _binned(run: Run, measured: SnrMap) -> BinMap:
-    """Bin by a method, or by the labels of a file."""
-    options = run.options.binning
-    if options.method in BINNINGS:
-        if run.obtain("prepare").copies is not None:
-            run.warn(
-                "bin",
-                "spaxels of this cube hold copies of one spectrum, so that its S/N map promises "
-                "too much for bins of several: give the cube's own bins, as in --binning "
-                f"{run.cube_path.name}[BIN_MASK].",
-            )
-        return BINNINGS[options.method](measured.signal, measured.noise, options)
-    drawn, none_below = read_labels(options.method)
-    return labels.labels(drawn, measured.signal, measured.noise, options, none_below)
+    """Bin the field, and measure what each bin reaches."""
+    return bin_stage.make_bins(run, _snr_lines(run))
 
 
 def sum_spectra(run: Run) -> RowStream[Spectra]:

@@ -45,7 +45,7 @@ def test_signal_and_noise_are_those_of_equation_1_in_the_rest_frame(windows, red
     np.testing.assert_allclose(found.noise, noise, rtol=1e-10)
 
 
-def test_it_is_biased_as_published_and_says_what_it_is():
+def test_the_old_method_is_biased_as_published_and_says_what_it_is():
     found = peak_map(noise_cube((64, 64), seed=9))
     assert found.method == "betis"
     assert np.nanmean(found.snr) > 1.0

@@ -69,7 +69,6 @@ def test_bins_of_one_spaxel_have_the_snr_of_the_map(line_name, method):
             line_snr(galaxy, LINES, SnrOptions(line=name, method=method)) for name in found.names
         ]
         assert found.snr.shape == (72,)
-        assert (found.snr <= np.min(found.signals / found.noises, axis=0) + 1e-12).all()
         for part, signal in zip(parts, found.signals, strict=True):
             # The bright line alone gives its own velocities, smoothed first.
             difference = (signal - part.signal.ravel()) / part.noise.ravel()

@@ -88,7 +88,7 @@ class _Regions:
         row = bins.bin_id.ravel()[place]
         ends = np.cumsum(bins.n_spaxel)[:-1]
         self.members: list[Index] = np.split(place[np.argsort(row, kind="stable")], ends)
-        self.border: defaultdict[int, defaultdict[int, int]] = _borders(bins.bin_id)
+        self.border: defaultdict[int, defaultdict[int, int]] = borders(bins.bin_id)
 
     def place(self, row: int) -> bool:
         """Let a bin join another that stays at the target with it; tell whether one did."""
@@ -122,7 +122,7 @@ class _Regions:
                 self.border[third][other] += length
 
 
-def _borders(bin_id: Int[I32, "y x"]) -> defaultdict[int, defaultdict[int, int]]:
+def borders(bin_id: Int[I32, "y x"]) -> defaultdict[int, defaultdict[int, int]]:
     """Return how many edges of spaxels each bin shares with each bin that it touches."""
     sides = [
         np.stack([one.ravel(), two.ravel()])

@@ -90,6 +90,7 @@ def _load_headers(path: Path, hdus: Any) -> None:
     """Read every header now: astropy fails on a damaged one in whatever way it happens to."""
     with _damage_told(path):
         for hdu in hdus:
+            _require_readable(path, hdu)
             _require_whole(path, hdu)
         _require_every_extension(path, hdus)
         _require_no_header_behind(path, hdus[-1])
@@ -104,6 +105,15 @@ def _damage_told(path: Path) -> Iterator[None]:
             f"{path} has a damaged header, where the cards NAXIS, NAXIS1 ... and BITPIX must give "
             "the size of each extension; copy or download it again"
         ) from error
+
+
+def _require_readable(path: Path, hdu: Any) -> None:
+    """Refuse what astropy keeps, without a word, of an extension that it cannot understand."""
+    if not (hasattr(hdu, "fileinfo") and hasattr(type(hdu), "data")):
+        raise InputError(
+            f"{path} has an extension whose header is damaged: it does not say what it is "
+            "(SIMPLE or XTENSION), or how large; copy or download it again"
+        )
 
 
 def _require_no_header_behind(path: Path, hdu: Any) -> None:

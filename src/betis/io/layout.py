@@ -22,7 +22,7 @@ from betis.io.contradictions import (
 )
 from betis.io.cube_source import ErrorKind, Extension, FileSource, image_extension
 from betis.io.flux_units import flux_density_scale
-from betis.io.plausibility import require_plausible
+from betis.io.plausibility import require_plausible, require_resolution
 from betis.io.unpack import open_cube
 from betis.io.wcs import read_celestial
 from betis.products import Cube, Sky
@@ -150,12 +150,14 @@ def read_layout(path: Path, hdus: Any, layout: Layout) -> Cube:
             raise InputError(f"{path}: {problem}") from problem
         source = _source(voxels, layout, scale)
         require_plausible(path, source)
+        fwhm = layout.lsf(axis.wave)
+        require_resolution(path, axis.wave, fwhm)
         return Cube(
             source=source,
             wave=axis.wave,
             edges=axis.edges,
             medium=medium,
-            lsf=layout.lsf(axis.wave),
+            lsf=fwhm,
             sky=Sky(shape=voxels[0].shape[1:], wcs=sky_cards, flux_scale=scale),
             instrument=layout.name,
             path=str(path),

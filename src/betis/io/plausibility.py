@@ -23,8 +23,11 @@ NEGATIVE = 0.01
 _FEWEST_VALUES = 4
 """Fewer different negative values are marks of voxels without an error."""
 
-RANGE = (1e-4, 1e6)
+RANGE = (1e-2, 1e6)
 """Flux over error of the typical voxel: noise alone gives 0.7, no spectrograph reaches 1e6."""
+
+POWERS = (20.0, 1e6)
+"""Resolving powers between which every spectrograph of this kind lies, by far."""
 
 _ENOUGH = 20
 
@@ -54,6 +57,27 @@ def require_plausible(path: Path, source: FileSource) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = np.stack([np.abs(block.flux) / np.sqrt(block.variance) for block in blocks])
     _require_snr(path, source, float(np.median(snr[good])))
+
+
+def require_resolution(path: Path, wave: F64, fwhm: F64) -> None:
+    """Check that the line-spread function is that of a spectrograph.
+
+    Raises
+    ------
+    InputError
+        Where its FWHM (Angstrom) is none at some wavelength.
+    """
+    low, high = POWERS
+    with np.errstate(divide="ignore", invalid="ignore"):
+        power = wave / fwhm
+    wrong = ~((low < power) & (power < high))
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise InputError(
+            f"{path}: the line-spread function has a FWHM of {fwhm[at]:.3g} A at {wave[at]:.6g} "
+            f"A, where a resolving power from {low:g} to {high:g} was expected; mend it, or "
+            "describe the cube in the table [cube] of a TOML file"
+        )
 
 
 def _require_error(path: Path, source: FileSource, stated: F64) -> None:

@@ -31,7 +31,7 @@ def flux_unit(sky: Sky | None, *, density: bool) -> str:
 
 def write_snr(path: Path, snr: SnrMap, sky: Sky, cards: Cards) -> None:
     """Write ``snr.fits``: SIGNAL, NOISE, SNR, and where they were measured."""
-    unit = flux_unit(sky, density=snr.method == "betis")
+    unit = flux_unit(sky, density=snr.method in ("betis", "continuum"))
     density = flux_unit(sky, density=True)
     images = [("SIGNAL", snr.signal, unit), ("NOISE", snr.noise, unit), ("SNR", snr.snr, "")]
     if snr.velocity is not None:
@@ -85,6 +85,8 @@ def write_bins(path: Path, bins: BinMap, sky: Sky, cards: Cards) -> None:
         "flags": bins.flags,
         "growth": bins.growth,
     }
+    if bins.snr_measured is not None:
+        columns["snr_measured"] = bins.snr_measured
     if bins.is_region is not None:
         columns["region"] = bins.is_region
     facts = {
@@ -116,6 +118,7 @@ def read_bins(path: Path) -> BinMap:
             noise_model=str(head.get("NOISMODL", "")),
             margin=float(head.get("MARGIN", 0.0)),
             is_region=np.array(table["region"], dtype=bool) if "region" in table.names else None,
+            snr_measured=(native(table["snr_measured"]) if "snr_measured" in table.names else None),
         )
 
 

@@ -67,6 +67,8 @@ class BinMap(Brief):
     is_region : bool [bin]
         True for H II regions and other labels, False for bins of the field round them; None where
         bins are not told apart.
+    snr_measured : [bin]
+        S/N measured on each bin's stacked spectrum; None where it was not.
     """
 
     bin_id: Int[I32, "y x"]
@@ -79,6 +81,7 @@ class BinMap(Brief):
     noise_model: str = ""
     margin: float = 0.0
     is_region: Bool[B8, " bin"] | None = None
+    snr_measured: Float[F64, " bin"] | None = None
 
     def __post_init__(self) -> None:
         """Follow the law where the growth of the noise is not given."""

@@ -22,6 +22,8 @@ LINES = ((6562.80, 1500.0), (6583.45, 500.0))
 START, STEP = 6497.5, 1.25
 BLUE_START = 6100.0
 NOISE = 5.0
+COSMIC_RAY = (slice(101, 104), 3, 1)
+"""Where the mask, if there is one, marks voxels."""
 
 TOML = """
 [cube]
@@ -121,8 +123,8 @@ class File:
 MASKS = {"muse": "DQ", "manga": "MASK", "califa": "BADPIX", "kcwi": "MASK", "generic": "QUALITY"}
 
 
-def galaxy(wave: np.ndarray, medium: str, seed: int = 0) -> Voxels:
-    """Draw a galaxy with stars, two lines and known noise on an axis."""
+def galaxy(wave: np.ndarray, medium: str, seed: int = 0, bad_bit: int = 0) -> Voxels:
+    """Draw a galaxy with stars, two lines and known noise on an axis; some voxels are bad."""
     rng = np.random.default_rng(seed)
     air = wave if medium == "air" else vacuum_to_air(wave)
     spectrum = 200 + sum(line(air, rest, flux, redshift=REDSHIFT) for rest, flux in LINES)
@@ -130,7 +132,10 @@ def galaxy(wave: np.ndarray, medium: str, seed: int = 0) -> Voxels:
     bright = np.linspace(0.5, 1.5, SHAPE[1])[:, None] * np.ones(SHAPE[2])
     sigma = (NOISE * rng.uniform(0.8, 1.2, shape)).astype(np.float32)
     noisy = spectrum[:, None, None] * bright + sigma * rng.normal(0, 1, shape)
-    return Voxels(flux=noisy.astype(np.float32), sigma=sigma, bits=np.zeros(shape, np.int32))
+    bits = np.zeros(shape, np.int32)
+    if bad_bit:
+        noisy[COSMIC_RAY], bits[COSMIC_RAY] = 2e4, bad_bit
+    return Voxels(flux=noisy.astype(np.float32), sigma=sigma, bits=bits)
 
 
 def axis_of(name: str, start: float = START) -> np.ndarray:
@@ -163,7 +168,7 @@ def plain(name: str, folder: Path) -> Setting:
     """One file."""
     sample = SAMPLES[name]
     wave = axis_of(name)
-    voxels = galaxy(wave, sample.medium)
+    voxels = galaxy(wave, sample.medium, bad_bit=sample.bad_bit)
     described = sample.reader == "generic"
     return Setting(
         name=name,
@@ -203,7 +208,7 @@ def two_arms(folder: Path) -> Setting:
 def companions(folder: Path) -> Setting:
     """KCWI's three files of the old pipeline; that of the flux is changed."""
     one = plain("kcwi", folder)
-    parts = {"i": one.truth.flux, "v": one.truth.sigma**2, "m": np.zeros(SHAPE, np.uint8)}
+    parts = {"i": one.truth.flux, "v": one.truth.sigma**2, "m": one.truth.bad.astype(np.uint8)}
     sample = replace(one.sample, error="", kind="variance")
     return replace(
         one,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from astropy.io import fits
 from tests.io.mutations import changes as do
@@ -26,7 +28,7 @@ TWO_ARMS = (
     *refused("the same arm twice", first_arm_again, "lies inside", names=ARMS),
     *refused("another galaxy", do.cards(CRVAL1=151.0), "spaxels apart", names=ARMS),
     *refused("another grid", do.cards(CDELT1=-1e-4), "spaxels apart", names=ARMS),
-    *refused("another instrument", other_instrument, "different instruments", names=ARMS),
+    *refused("an arm of another instrument", other_instrument, "different instruments", names=ARMS),
     *refused(
         "another field", do.all_voxels(lambda values: values[:, 1:]), "different fields", names=ARMS
     ),
@@ -62,6 +64,10 @@ def exchanged(file: File) -> None:
     flux, variance = (name.read_bytes() for name in names)
     names[0].write_bytes(variance)
     names[1].write_bytes(flux)
+
+
+def unmasked(truth, _):
+    return replace(truth, bad=np.zeros_like(truth.bad))
 
 
 V, M = "a_vcubes.fits", "a_mcubes.fits"
@@ -112,7 +118,7 @@ COMPANIONS = (
         "negative",
         names=THREE,
     ),
-    *read("no mask", do.beside(M, lambda path: path.unlink()), names=THREE),
+    *read("no mask", do.beside(M, lambda path: path.unlink()), unmasked, names=THREE),
     *read(
         "the unit of some versions",
         do.cards_of("flux", BUNIT="1e+16 erg / (Angstrom cm2 s)"),
@@ -144,7 +150,7 @@ DESCRIPTIONS = (
     *described("bits that are text", "mask_bits = 6", 'mask_bits = "six"', "mask_bits"),
     *described("no width", "resolving_power = 3000", "", "how wide a line is"),
     *described("a negative width", "resolving_power = 3000", "fwhm = -2", "fwhm"),
-    *described("no error", 'error = "ERR"', "", "set error"),
+    *described("no error said", 'error = "ERR"', "", "set error"),
     *described("a list of widths", "resolving_power = 3000", 'lsf = "ERR"', "has 3 axes"),
     *described("another table", "[cube]", "[tube]", "tube|no table"),
     *described("no TOML", "[cube]", "[cube", "TOML"),

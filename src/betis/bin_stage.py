@@ -1,0 +1,156 @@
+"""What the stage ``bin`` does: a method by its name, regions, or somebody's labels; then checked.
+
+Each bin's S/N is predicted from the maps of signal and noise, and measured on the bin's own
+stacked spectrum, of which only the windows of the S/N are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from betis import snr, spatial_noise, stacking
+from betis.arrays import F64
+from betis.binning import extras, labels, quadtree, regions, spaxel, voronoi
+from betis.binning.strict import held_to_the_target
+from betis.errors import InputError
+from betis.flags import Flag
+from betis.io.label_map import read_labels
+from betis.linelist import LineSet
+from betis.options import BinningOptions, RegionOptions
+from betis.products import BinMap, Cube, SnrMap
+from betis.runner import Run
+
+Binning = Callable[[F64, F64, BinningOptions], BinMap]
+
+_ADAPTIVE: dict[str, Binning] = {
+    "quadtree": quadtree.quadtree,
+    "voronoi": voronoi.voronoi,
+    "spaxel": spaxel.spaxels,
+    "powerbin": extras.powerbin,
+    "vorbin": extras.vorbin,
+}
+REGIONS = "regions"
+METHODS = (*_ADAPTIVE, REGIONS)
+"""Names of binnings; anything else is a file of labels."""
+
+_FEW = 0.5
+"""Share of spaxels in flagged bins that is worth a warning."""
+
+_PROMISE = 0.03
+"""How far the median of measured over predicted S/N may be from 1 without a warning."""
+
+
+def make_bins(run: Run, line_set: LineSet) -> BinMap:
+    """Bin the field, and measure what each bin reaches.
+
+    Raises
+    ------
+    InputError
+        Where no bin reaches the target.
+    """
+    measured: SnrMap = run.obtain("snr")
+    options = _with_correlation(run, line_set)
+    bins = _binned(run, measured, options, line_set)
+    if run.options.binning.method in _ADAPTIVE:
+        _require_some(bins, measured)
+
+    def measure(current: BinMap) -> Float[F64, " bin"]:
+        return _measured(run, current, measured, line_set)
+
+    if options.strict:
+        bins = held_to_the_target(bins, measure, measured.signal, measured.noise, options)
+    else:
+        bins = replace(bins, snr_measured=measure(bins))
+    _warn(run, bins, measured)
+    return bins
+
+
+def _with_correlation(run: Run, line_set: LineSet) -> BinningOptions:
+    """Return the options with the correlation of the noise, measured where that is asked for."""
+    options = run.options.binning
+    if options.correlation != "measured":
+        return options
+    cube: Cube = run.obtain("prepare")
+    alpha = spatial_noise.measure_correlation(cube, line_set.waves(cube.medium, cube.redshift))
+    return replace(options, correlation=max(alpha, 0.0))
+
+
+def _binned(run: Run, measured: SnrMap, options: BinningOptions, line_set: LineSet) -> BinMap:
+    chosen, field = run.options.regions, (measured.signal, measured.noise)
+    if options.method in _ADAPTIVE:
+        _warn_of_copies(run)
+        return _ADAPTIVE[options.method](*field, options)
+    diffuse = _ADAPTIVE.get(chosen.diffuse)
+    if options.method == REGIONS:
+        if chosen.map:
+            drawn, none_below = read_labels(chosen.map)
+            return regions.with_diffuse(drawn, *field, options, diffuse, none_below)
+        bright = _region_map(run, measured, chosen, line_set)
+        return regions.regions(bright.signal, bright.noise, *field, options, chosen, diffuse)
+    drawn, none_below = read_labels(options.method)
+    return labels.labels(drawn, *field, options, none_below)
+
+
+def _region_map(run: Run, measured: SnrMap, chosen: RegionOptions, line_set: LineSet) -> SnrMap:
+    """Return the S/N map of the line that regions are found on."""
+    if measured.line == chosen.line:
+        return measured
+    options = replace(run.options.snr, line=chosen.line, method="matched")
+    return snr.line_snr(run.obtain("prepare"), line_set, options)
+
+
+def _measured(run: Run, bins: BinMap, snr_map: SnrMap, line_set: LineSet) -> Float[F64, " bin"]:
+    options = run.options.snr
+    window = snr.window_cube(run.obtain("prepare"), line_set, options)
+    stacked = stacking.stack_rows(window, bins)
+    return snr.measured_snr(stacked, bins, snr_map, line_set, options).snr
+
+
+def _require_some(bins: BinMap, measured: SnrMap) -> None:
+    if np.all(bins.flags & Flag.LOW_SNR):
+        raise InputError(
+            f"no bin reaches S/N {bins.target:g} in {measured.line}: the best has "
+            f"{np.nanmax(bins.snr):.3g}; check the redshift, lower --target-snr, or choose a "
+            "brighter line with --snr-line"
+        )
+
+
+def _warn(run: Run, bins: BinMap, measured: SnrMap) -> None:
+    low = (bins.flags & Flag.LOW_SNR) != 0
+    share = bins.n_spaxel[low].sum() / bins.n_spaxel.sum()
+    if share > _FEW:
+        run.warn(
+            "bin",
+            f"{100 * share:.0f} % of the binned spaxels are in bins below S/N {bins.target:g} "
+            f"in {measured.line}.",
+        )
+    ratio = promise_kept(bins)
+    if abs(ratio - 1) > _PROMISE:
+        run.warn(
+            "bin",
+            f"the S/N of {measured.line} measured on the bins' own spectra is {ratio:.2f} times "
+            "the one predicted from the map (median); --strict-snr merges bins until the measured "
+            "one reaches the target.",
+        )
+
+
+def promise_kept(bins: BinMap) -> float:
+    """Return the median of measured over predicted S/N of the bins without a flag; 1 for none."""
+    good = bins.flags == 0
+    if bins.snr_measured is None or not np.isfinite(bins.snr_measured[good]).any():
+        return 1.0
+    return float(np.nanmedian(bins.snr_measured[good] / bins.snr[good]))
+
+
+def _warn_of_copies(run: Run) -> None:
+    if run.obtain("prepare").copies is not None:
+        run.warn(
+            "bin",
+            "spaxels of this cube hold copies of one spectrum, so that its S/N map promises too "
+            "much for bins of several: give the cube's own bins, as in --binning "
+            f"{run.cube_path.name}[BIN_MASK].",
+        )
