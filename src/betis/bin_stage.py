@@ -128,6 +128,13 @@ def _warn(run: Run, bins: BinMap, measured: SnrMap) -> None:
             f"{100 * share:.0f} % of the binned spaxels are in bins below S/N {bins.target:g} "
             f"in {measured.line}.",
         )
+    if bins.is_region is not None and not bins.is_region.any():
+        run.warn(
+            "bin",
+            f"no H II region was found on the map of {run.options.regions.line}, so that all of "
+            "the field is binned as diffuse; regions.peak_snr lower than "
+            f"{run.options.regions.peak_snr:g} finds fainter ones.",
+        )
     ratio = promise_kept(bins)
     if abs(ratio - 1) > _PROMISE:
         run.warn(
