@@ -106,7 +106,8 @@ def test_what_can_be_read_is_read_as_if_nothing_were_wrong(case, laid, clean, tm
         status, said = said_by(words, capsys)
         assert (status, said.err) == (0, "")
     found, expected = snr_map(tmp_path / "out" / "snr.fits"), clean(case.setting)
-    if np.array_equal(truth.flux, setting.truth.flux):
+    nothing_new = np.array_equal(truth.flux, setting.truth.flux)
+    if nothing_new and (truth.bad >= setting.truth.bad).all():
         kept = ~(truth.bad != setting.truth.bad).any(axis=0)
         np.testing.assert_allclose(found[:, kept], expected[:, kept], rtol=100 * case.rtol)
 

@@ -57,17 +57,13 @@ class Extension:
             As `read`.
         """
         stored = self._stored(rows, waves)
-        if bits == -1:
-            return np.asarray(self._physical(stored) != 0)
-        if stored.dtype.kind == "f":
-            whole = np.nan_to_num(stored).astype(np.uint64)
-            return np.asarray(np.isnan(stored) | ((whole & np.uint64(bits)) != 0))
-        if self.scale != 1.0 or not self.zero.is_integer():
-            stored = np.rint(self._physical(stored)).astype(np.int64)
-            return np.asarray((stored & bits) != 0)
-        # The two's complement of a 64-bit mask, with the offset that makes it unsigned.
+        if stored.dtype.kind == "f" or self.scale != 1.0 or not self.zero.is_integer():
+            return _marked_values(self._physical(stored), bits)
+        # The two's complement of a 64-bit mask, with the offset that makes it unsigned: beside
+        # 2^63, a float would lose the low bits.
         whole = stored.astype(np.uint64) + np.uint64(int(self.zero) % 2**64)
-        return np.asarray((whole & np.uint64(bits)) != 0)
+        marked = whole != 0 if bits == -1 else (whole & np.uint64(bits)) != 0
+        return np.asarray(marked if self.blank is None else marked | (stored == self.blank))
 
     def _stored(self, rows: slice, waves: slice) -> NDArray[Any]:
         n_wave, n_y, n_x = self.shape
@@ -94,6 +90,14 @@ class Extension:
         if (self.scale, self.zero) != (1.0, 0.0):
             values = self.zero + self.scale * values
         return values
+
+
+def _marked_values(values: F64, bits: int) -> B8:
+    """Tell which values of a mask of floats are marks; what has no bits, NaN or < 0, is one."""
+    if bits == -1:
+        return np.asarray(values != 0)
+    whole = np.clip(np.nan_to_num(values), 0, 2.0**63).astype(np.uint64)
+    return np.asarray(np.isnan(values) | (values < 0) | ((whole & np.uint64(bits)) != 0))
 
 
 @dataclass(frozen=True, kw_only=True)

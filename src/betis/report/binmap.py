@@ -12,15 +12,15 @@ from betis.report.canvas import (
     BLUE,
     GREY,
     INK,
-    ORANGE,
-    finite,
+    RED,
     new_figure,
-    plain,
     robust_range,
     to_png,
 )
+from betis.products import BinMap
+from betis.report.binfacts import region_sentence, signal_unit
 from betis.report.content import ReportContent
-from betis.report.field import FieldImage, draw_image, sky_axes
+from betis.report.field import FieldImage, Outline, draw_image, outline, sky_axes
 from betis.report.page import Panel, Picture
 from betis.report.summary import counted, density_unit, number, reached
 
@@ -63,27 +63,26 @@ def draw_snr_maps(content: ReportContent) -> list[Panel]:
     ]
 
 
-def draw_snr_histogram(content: ReportContent) -> Panel:
-    """Return the distribution of the S/N of the bins against the target."""
-    values, target = finite(content.bins.snr), content.bins.target
-    if values.size == 0:
-        return "S/N of the bins: there is no finite value to show."
-    low, high = robust_range(values, 0, 99)
-    low, high = min(low, 0.0), max(high, 1.2 * target if np.isfinite(target) else high)
-    edges = np.linspace(low, high, 41)
-    figure = new_figure(4.47, 3.68)
-    axes = figure.add_subplot()
-    axes.hist(np.minimum(values, high), edges.tolist(), color=BLUE, alpha=0.85)
-    if np.isfinite(target):
-        axes.axvline(target, color=ORANGE, linewidth=1.8, label=f"target {number(target)}")
-        axes.legend()
-    axes.set(xlabel=plain(f"S/N of the bin in {content.label(content.snr.line)}"), ylabel="bins")
-    axes.set_title("S/N reached")
-    beyond = int((values > high).sum())
-    more = f" The last column holds {counted(beyond, 'bin')} beyond it." if beyond else ""
-    caption = f"{int(reached(content).sum()):,} of {values.size:,} bins reach the target.{more}"
-    caption = caption if np.isfinite(target) else f"No target was asked for.{more}"
-    return Picture(to_png(figure), "Histogram of the S/N of the bins", caption)
+def draw_outlines(content: ReportContent) -> Panel:
+    """Return the signal that the bins were made on, with their outlines and those of regions."""
+    from matplotlib.colors import AsinhNorm
+
+    bins, label = content.bins, content.label(content.snr.line)
+    low, high = robust_range(content.snr.signal, 0.5, 99.8)
+    drawn = bins.n_bin <= _MAX_OUTLINED
+    lines = "The bins are outlined." if drawn else f"{bins.n_bin:,} bins, too many to outline."
+    return draw_image(
+        content.sky,
+        FieldImage(
+            title=f"{label} and the bins",
+            unit=f"{signal_unit(content)} per spaxel",
+            values=content.snr.signal,
+            norm=AsinhNorm((high - low) / 15, vmin=low, vmax=high),
+            color_map="Greys",
+            outlines=_bin_outlines(bins, drawn=drawn),
+            caption=f"Signal of each spaxel; asinh stretch. {lines} {region_sentence(content)}".strip(),
+        ),
+    )
 
 
 def draw_bins(content: ReportContent) -> Panel:
@@ -100,7 +99,7 @@ def draw_bins(content: ReportContent) -> Panel:
     norm = BoundaryNorm(np.arange(colors.N + 1) - 0.5, colors.N)
     axes.imshow(bins.paint(index), cmap=colors, norm=norm)
     if bins.n_bin <= _MAX_OUTLINED:
-        _outline(axes, bins.bin_id)
+        outline(axes, Outline(bins.bin_id, INK, 0.4))
     axes.set_title(counted(bins.n_bin, "bin"))
     low = int((~reached(content)).sum())
     caption = (
@@ -166,17 +165,13 @@ def _neighbours(pairs: Pairs, n_bin: int) -> Sequence[Index]:
     return np.split(ordered[:, 1], np.searchsorted(ordered[:, 0], np.arange(1, n_bin)))
 
 
-def _outline(axes: object, bin_id: Int[I32, "y x"]) -> None:
-    from matplotlib.axes import Axes
-    from matplotlib.collections import LineCollection
-
-    y, x = np.nonzero(bin_id[:, 1:] != bin_id[:, :-1])
-    upright = np.stack([np.stack([x + 0.5, y - 0.5], 1), np.stack([x + 0.5, y + 0.5], 1)], 1)
-    y, x = np.nonzero(bin_id[1:] != bin_id[:-1])
-    level = np.stack([np.stack([x - 0.5, y + 0.5], 1), np.stack([x + 0.5, y + 0.5], 1)], 1)
-    lines = LineCollection(np.concatenate([upright, level]).tolist(), colors=INK, linewidths=0.4)
-    if isinstance(axes, Axes):
-        axes.add_collection(lines, autolim=False)
+def _bin_outlines(bins: BinMap, *, drawn: bool) -> tuple[Outline, ...]:
+    """Return the outlines of the bins, and over them those of regions."""
+    around = (Outline(bins.bin_id, BLUE, 0.45),) if drawn else ()
+    if bins.is_region is None or not bins.is_region.any():
+        return around
+    region = np.where(bins.paint(bins.is_region, blank=False), bins.bin_id, -1)
+    return (*around, Outline(region, RED, 1.0))
 
 
 def _draw_snr(content: ReportContent, values: Float[F64, "y x"], title: str, caption: str) -> Panel:

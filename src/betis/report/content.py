@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -90,5 +91,9 @@ class ReportContent:
             )
 
     def label(self, name: str) -> str:
-        """Return what figures call a line; its name where the line set does not hold it."""
-        return self.line_set[name].label if name in self.line_set.names else name
+        """Return what figures call a line, or each line of a sum or a list of several.
+
+        Names that the line set does not hold stay as they are.
+        """
+        known = {line.name: line.label for line in self.line_set.lines}
+        return re.sub(r"\w+", lambda word: known.get(word[0], word[0]), name).replace(",", ", ")

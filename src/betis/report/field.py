@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from betis.arrays import B8, F64
+from betis.arrays import B8, F64, I32
 from betis.io.wcs import celestial_wcs
 from betis.products import Sky
 from betis.report.canvas import FAINT, INK, finite, new_figure, plain, set_plain_ticks, to_png
@@ -28,6 +28,15 @@ _MAX_HEIGHT = 6.0
 
 _BAR_LENGTHS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 """Arcsec."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """Lines between spaxels of different ``label [y, x]``, of this colour and width (points)."""
+
+    label: Int[I32, "y x"]
+    color: str
+    width: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +59,8 @@ class FieldImage:
         A value to mark in the colour bar.
     caption
         What to read below the image.
+    outlines
+        Drawn over the image, the last on top.
     """
 
     title: str
@@ -61,6 +72,7 @@ class FieldImage:
     extend: str = "both"
     mark: float | None = None
     caption: str = ""
+    outlines: tuple[Outline, ...] = ()
 
 
 def draw_image(sky: Sky, image: FieldImage) -> Panel:
@@ -72,6 +84,8 @@ def draw_image(sky: Sky, image: FieldImage) -> Panel:
     if image.faint is not None:
         shade(axes, image.faint)
     artist = axes.imshow(shown, cmap=image.color_map, norm=image.norm)
+    for lines in image.outlines:
+        outline(axes, lines)
     _draw_color_bar(figure, axes, artist, image)
     axes.set_title(plain(image.title))
     return Picture(to_png(figure), f"Map: {image.title}, {image.unit}", image.caption)
@@ -114,6 +128,21 @@ def shade(axes: Axes, where: Bool[B8, "y x"]) -> None:
     from matplotlib.colors import ListedColormap
 
     axes.imshow(np.where(where, 1.0, np.nan), cmap=ListedColormap([FAINT]), vmin=0, vmax=2)
+
+
+def outline(axes: Axes, lines: Outline) -> None:
+    """Draw a line along each edge between spaxels of different labels."""
+    from matplotlib.collections import LineCollection
+
+    label = lines.label
+    y, x = np.nonzero(label[:, 1:] != label[:, :-1])
+    upright = np.stack([np.stack([x + 0.5, y - 0.5], 1), np.stack([x + 0.5, y + 0.5], 1)], 1)
+    y, x = np.nonzero(label[1:] != label[:-1])
+    level = np.stack([np.stack([x - 0.5, y + 0.5], 1), np.stack([x + 0.5, y + 0.5], 1)], 1)
+    edges = np.concatenate([upright, level]).tolist()
+    axes.add_collection(
+        LineCollection(edges, colors=lines.color, linewidths=lines.width), autolim=False
+    )
 
 
 def scale_bar_length(pixel: float, n_x: int) -> float | None:

@@ -242,6 +242,8 @@ def percent(share: float) -> str:
     """Return a share as a percentage that is never rounded to 0 or to 100."""
     if not np.isfinite(share):
         return "–"
+    if share < 0:
+        return f"−{percent(-share)}" if share <= -0.001 else "> −0.1 %"
     if 0 < share < 0.001:
         return "< 0.1 %"
     if 0.999 < share < 1:

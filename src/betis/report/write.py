@@ -8,11 +8,12 @@ import numpy as np
 
 from betis.io.fits import write_text
 from betis.report import page
+from betis.report.binfacts import binning_facts, share_note, share_table
 from betis.report.binmap import (
     draw_bin_sizes,
     draw_bins,
     draw_cube_image,
-    draw_snr_histogram,
+    draw_outlines,
     draw_snr_maps,
 )
 from betis.report.bpt import NII_DIAGRAM, SII_DIAGRAM, draw_diagram
@@ -25,6 +26,7 @@ from betis.report.linemaps import (
     draw_stars,
     draw_velocities,
 )
+from betis.report.promise import draw_measured_snr, draw_snr_histogram
 from betis.report.quality import draw_chi2, draw_residuals
 from betis.report.spectra import draw_spectra
 from betis.report.summary import (
@@ -105,12 +107,20 @@ def _lead(content: ReportContent) -> str:
 def _binning(content: ReportContent) -> str:
     panels = [
         draw_cube_image(content),
-        *draw_snr_maps(content),
+        draw_outlines(content),
         draw_bins(content),
+        *draw_snr_maps(content),
         draw_snr_histogram(content),
+        draw_measured_snr(content),
         draw_bin_sizes(content),
     ]
-    return page.grid(panels)
+    return (
+        page.facts_list(binning_facts(content))
+        + page.grid(panels)
+        + page.heading("Light and area in the bins")
+        + page.paragraph(share_note(content), "note")
+        + page.table(share_table(content))
+    )
 
 
 def _lines(content: ReportContent) -> str:
