@@ -228,3 +228,15 @@ def _without_input(folder):
     tables = read_tables(folder / "config.toml")
     tables.pop("input")
     return tables
+
+
+def test_errors_that_cannot_be_what_they_were_read_as_are_told(mock_cube, tmp_path):
+    path = shutil.copy(mock_cube, tmp_path / "cube.fits")
+    with fits.open(path, mode="update") as hdus:
+        hdus["STAT"].data *= 100.0
+    told = Recorder()
+    tables = {"prepare": {"redshift": 0.01}}
+    pipeline.execute(pipeline.open_run(tmp_path / "run", path, tables, told), "noise")
+    assert any(
+        "scatter by 0.1 times their errors, which were read as variance" in t for t in told.warned
+    )

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import betis
+from betis.config import FLAGS
 
 SIGNATURES = {
     "fit_continuum": "(spectra, templates=None, mask_lines=True, **options)",
@@ -47,6 +48,11 @@ def test_the_signatures_are_these():
             return_annotation=found.empty,
         )
         assert str(bare) == expected, name
+
+
+def test_the_keywords_of_run_are_all_named():
+    said = inspect.getdoc(betis.run)
+    assert [flag for flag in FLAGS if flag not in said] == []
 
 
 def test_spectra_take_bare_arrays_by_position():

@@ -309,8 +309,9 @@ def run(
     config
         TOML file; the keywords win over it.
     **options
-        The flags of the command line: av, instrument, snr_line, snr_method, target_snr, binning,
-        continuum, templates, line_set, device, cores.
+        The flags of the command line (`betis.config.FLAGS`), with underscores: instrument, arm, av,
+        ebv, dust_map, rescale_noise, snr_line, snr_method, target_snr, binning, correlation,
+        strict_snr, regions_map, continuum, templates, line_set, device, cores.
 
     Raises
     ------

@@ -240,14 +240,40 @@ class LineOptions:
     """How the emission lines are fitted."""
 
     line_set: str = _option("standard", "name of a shipped line set, or a TOML file")
-    window: float = _option(
-        30.0, "half-width of the fit window round each line", "Angstrom", low=10.0, high=300.0
+    kinematics: Literal["set", "free", "one", "ionisation"] = _option(
+        "set",
+        "lines that share velocity and dispersion: as the set says, none but those of a fixed "
+        "ratio, or, of those fitted together, all emission lines or those of one kind of gas",
     )
-    max_velocity: float = _option(
-        500.0, "bound of the velocity, either way", "km/s", low=10.0, high=3000.0
+    window: float | None = _option(
+        None,
+        "half-width of the fit window round each line that has none of its own; none for that of "
+        "the set, or 30",
+        "Angstrom",
+        low=5.0,
+        high=300.0,
     )
-    max_sigma: float = _option(
-        400.0, "bound of the intrinsic dispersion", "km/s", low=20.0, high=3000.0
+    max_velocity: float | None = _option(
+        None,
+        "bound of the velocity, either way; none for that of the set, or 500",
+        "km/s",
+        low=10.0,
+        high=3000.0,
+    )
+    max_sigma: float | None = _option(
+        None,
+        "bound of the intrinsic dispersion; none for that of the set, or 400",
+        "km/s",
+        low=20.0,
+        high=3000.0,
+    )
+    fwhm: float | None = _option(
+        None,
+        "observed full width of a line's first guess, and the unit of a set's bounds of widths; "
+        "none for that of the set, or 1.2 times the line-spread function",
+        "Angstrom",
+        low=0.1,
+        high=100.0,
     )
     detection: float = _option(3.0, "S/N below which a line is flagged NOT_DETECTED", low=0.0)
 

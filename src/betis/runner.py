@@ -7,7 +7,6 @@ the keys of what it was made from. A product whose key still holds is read, not 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -180,10 +179,11 @@ def _file_digests(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return digests of the files that options name, so that editing one is noticed."""
     values = [value for table in tables.values() for value in table.values()]
     files = {split_extension(value)[0] for value in values if isinstance(value, str)}
-    return {str(file): _digest(file, file.stat()) for file in sorted(files) if file.is_file()}
+    found = [(file, file.stat()) for file in sorted(files) if file.is_file()]
+    return {str(file): _digest(file, stat.st_size, stat.st_mtime_ns) for file, stat in found}
 
 
 @lru_cache(maxsize=256)
-def _digest(file: Path, _: os.stat_result) -> str:
+def _digest(file: Path, _size: int, _mtime_ns: int) -> str:
     """Return the digest of a file, once as long as it has not been touched: it may be large."""
     return digest_file(file)

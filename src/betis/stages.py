@@ -46,6 +46,9 @@ from betis.runner import Run
 _BROAD_SHARE = 0.05
 """Share of pixels at which the base may be broader than the data without a warning."""
 
+_WRONG_ERRORS = 3.0
+"""Factor by which the scatter may differ from the errors without a warning."""
+
 _CORRELATION_EXCESS = 0.1
 """Excess of alpha over the one in use that is worth a warning."""
 
@@ -68,11 +71,19 @@ def check_noise(run: Run) -> NoiseCheck:
     cube, redshift = _observed(run), run.options.prepare.redshift or 0.0
     lines = chosen_lines(run).waves(cube.medium, redshift) * (1 + redshift)
     try:
-        return noise.measure_noise(cube, lines)
+        check = noise.measure_noise(cube, lines)
     except InputError:
         if run.options.prepare.rescale_noise:
             raise
         return NoiseCheck(ratio=np.full(cube.wave.size, np.nan), correlation=np.nan)
+    ratio = float(np.median(check.ratio))
+    if max(ratio, 1 / ratio) > _WRONG_ERRORS:
+        run.warn(
+            "noise",
+            f"the data scatter by {ratio:.3g} times their errors, which were read as "
+            f"{cube.noise_kind}: check with `betis inspect` that they are that.",
+        )
+    return check
 
 
 def open_cube(run: Run) -> Cube:

@@ -56,6 +56,16 @@ def test_bins(tmp_path, correlation):
     np.testing.assert_allclose(table["area"], bins.n_spaxel * (5.5e-5 * 3600) ** 2, rtol=1e-6)
 
 
+def test_bins_without_a_growth_of_the_noise_follow_the_law(tmp_path):
+    measured, path = snr_map(), tmp_path / "bins.fits"
+    bins = quadtree(measured.signal, measured.noise, BinningOptions(correlation=0.2))
+    files.write_bins(path, bins, SKY, CARDS)
+    with fits.open(path, mode="update") as hdus:
+        hdus["BINS"].columns.del_col("growth")
+    np.testing.assert_array_equal(files.read_bins(str(path)).growth, bins.growth)
+    assert bins.growth.max() > 1
+
+
 @pytest.mark.parametrize("scale", [0.0, 1e-17])
 def test_units_are_fits_units(scale):
     from astropy.units import Unit

@@ -49,6 +49,7 @@ def test_spectra(pieces, tmp_path):
     assert (found.n_spectrum, found.medium, found.redshift) == (4, "air", 0.01)
     np.testing.assert_array_equal(found.n_spaxel, first.n_spaxel)
     np.testing.assert_array_equal(fits.getdata(tmp_path / "spectra.fits", "WAVE"), first.wave)
+    same(first, files.read_spectra(str(tmp_path / "spectra.fits")).take(slice(None)))
 
 
 @every_way
@@ -72,6 +73,7 @@ def test_continuum(pieces, tmp_path):
     same(fit, found.take(slice(None)))
     same(fit.take(np.array([3, 1])), found.take(np.array([3, 1])))
     np.testing.assert_array_equal(found.table.av, fit.av)
+    same(fit, files.read_continuum(str(tmp_path / "continuum.fits")).take(slice(None)))
 
 
 def line_fit(n_row=4):
@@ -96,7 +98,7 @@ def test_lines(pieces, tmp_path):
     fit = line_fit()
     known = load_line_set().select(fit.names)
     files.write_lines(tmp_path / "lines.fits", stream(fit, pieces), known, CARDS)
-    same(fit, files.read_lines(tmp_path / "lines.fits"))
+    same(fit, files.read_lines(str(tmp_path / "lines.fits")))
     known = fits.getdata(tmp_path / "lines.fits", "LINELIST")
     assert list(known["line"]) == list(fit.names)
     assert known["air"][1] == 6562.80

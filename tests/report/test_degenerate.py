@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from betis.products import BinMap, LineFit, Sky
-from betis.report.binmap import draw_bins, draw_cube_image, draw_snr_histogram, draw_snr_maps
+from betis.report.binmap import draw_bins, draw_cube_image, draw_outlines, draw_snr_maps
 from betis.report.bpt import NII_DIAGRAM, SII_DIAGRAM, draw_diagram
 from betis.report.canvas import house_style
 from betis.report.field import field_wcs
 from betis.report.linemaps import draw_fluxes, draw_stars, draw_velocities
 from betis.report.page import Picture
+from betis.report.promise import draw_measured_snr, draw_snr_histogram
 from betis.report.quality import draw_chi2, draw_residuals
 from betis.report.spectra import draw_spectra
 from betis.report.summary import key_numbers, line_table, shown_lines, undetected_sentence, verdict
@@ -142,7 +143,9 @@ def test_one_bin_is_drawn(small):
         continuum=small.continuum.take(row),
     )
     assert isinstance(draw_bins(alone), Picture)
+    assert isinstance(draw_outlines(alone), Picture)
     assert isinstance(draw_snr_histogram(alone), Picture)
+    assert isinstance(draw_measured_snr(alone), str)
     assert len(draw_spectra(alone)) == 1
     assert "(1 of 1 bins)" in verdict(alone)
     assert all(isinstance(panel, Picture) for panel in draw_fluxes(alone, shown_lines(alone)))
@@ -151,7 +154,11 @@ def test_one_bin_is_drawn(small):
 def test_no_bin_at_all_is_said(small):
     none, row = np.zeros(0, np.int32), slice(0, 0)
     bins = replace(
-        small.bins, bin_id=0 * small.bins.bin_id - 1, n_spaxel=none, snr=np.zeros(0), flags=none
+        small.bins,
+        bin_id=0 * small.bins.bin_id - 1,
+        n_spaxel=none,
+        flags=none,
+        **dict.fromkeys(("snr", "growth", "snr_measured"), np.zeros(0)),
     )
     empty = replace(
         small,
@@ -172,6 +179,7 @@ def test_images_without_a_finite_value_are_said(small):
     dark = replace(small, snr=blank(small.snr, "signal", "noise"))
     before, after = draw_snr_maps(dark)
     assert "no finite value" in before
+    assert "no finite value" in draw_outlines(dark)
     assert isinstance(after, Picture)
 
 

@@ -110,6 +110,7 @@ def test_a_share_is_never_rounded_to_nothing_or_all(share):
     text = percent(share)
     assert (text == "0 %") == (share == 0)
     assert (text == "100 %") == (share == 1)
+    assert percent(-share).startswith(("−", "> −")) == (share > 0)
 
 
 @given(st.floats(-1e12, 1e12).filter(lambda value: value == 0 or abs(value) > 1e-12))
@@ -133,6 +134,20 @@ def test_scales_of_flux(content, scale, text):
     assert scale_text(scale) == text
     sky = replace(content.sky, flux_scale=scale)
     assert flux_unit(replace(content, sky=sky)) == f"{text}erg/s/cm²"
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("SII6716", "[S II] 6716"),
+        ("SII6716+SII6731", "[S II] 6716+[S II] 6731"),
+        ("min(Ha6563,OIII5007)", "min(Hα, [O III] 5007)"),
+        ("continuum:5500-5600", "continuum:5500-5600"),
+        ("Unknown1234", "Unknown1234"),
+    ],
+)
+def test_every_line_in_what_the_snr_is_of_has_its_label(content, name, label):
+    assert content.label(name) == label
 
 
 def test_small_words():

@@ -10,8 +10,8 @@ from PIL import Image
 
 from betis.errors import RunFolderError
 from betis.report import write_report
-from betis.report.binmap import draw_snr_histogram
 from betis.report.canvas import house_style
+from betis.report.promise import draw_snr_histogram
 from betis.report.write import make_html
 
 SECTIONS = [
@@ -83,6 +83,20 @@ def test_maps_name_lines_and_units(html, parse):
         texts
     )
     assert {"Map: Stellar velocity, km/s", "Map: Stellar A_V, mag"} <= texts
+
+
+def test_the_section_on_binning_tells_what_was_asked_promised_and_reached(html, parse):
+    (section,) = (part for part in parse(html).iter("section") if part.get("id") == "binning")
+    texts = {image.get("alt") for image in section.iter("img")}
+    assert "S/N of the bins, measured on their spectra against predicted from the maps" in texts
+    assert "Map: [S II] 6716 and the bins, 10⁻²⁰ erg/s/cm² per spaxel" in texts
+    assert [name.text for name in section.iter("dt")] == ["target", "margin", "noise of a bin"]
+    assert [row[0].text for row in section.iter("tr")][1:] == [
+        "none",
+        "LOW_SNR",
+        "in no bin",
+        "all",
+    ]
 
 
 def test_size_is_bounded_and_does_not_grow_with_bins(html, make):

@@ -42,7 +42,7 @@ def write_snr(path: Path, snr: SnrMap, sky: Sky, cards: Cards) -> None:
     write_fits(path, hdus, {**cards, **facts})
 
 
-def read_snr(path: Path) -> SnrMap:
+def read_snr(path: str | Path) -> SnrMap:
     """Read ``snr.fits``."""
     with open_fits(path) as hdus:
         head = hdus[0].header
@@ -103,8 +103,8 @@ def write_bins(path: Path, bins: BinMap, sky: Sky, cards: Cards) -> None:
     write_fits(path, hdus, {**cards, **facts})
 
 
-def read_bins(path: Path) -> BinMap:
-    """Read ``bins.fits``."""
+def read_bins(path: str | Path) -> BinMap:
+    """Read ``bins.fits``; a column that it lacks is None."""
     with open_fits(path) as hdus:
         table, head = hdus["BINS"].data, hdus[0].header
         return BinMap(
@@ -114,11 +114,11 @@ def read_bins(path: Path) -> BinMap:
             flags=np.array(table["flags"], dtype=np.int32),
             target=float(head.get("TARGET", np.nan)),
             correlation=float(head["NOISCORR"]),
-            growth=np.array(table["growth"], dtype=float),
+            growth=_column(table, "growth"),
             noise_model=str(head.get("NOISMODL", "")),
             margin=float(head.get("MARGIN", 0.0)),
-            is_region=np.array(table["region"], dtype=bool) if "region" in table.names else None,
-            snr_measured=(native(table["snr_measured"]) if "snr_measured" in table.names else None),
+            is_region=_column(table, "region"),
+            snr_measured=_column(table, "snr_measured"),
         )
 
 
@@ -138,6 +138,11 @@ def read_key(path: Path) -> str:
 
 def _image(hdus: Any, name: str) -> F64:
     return np.array(hdus[name].data, dtype=float)
+
+
+def _column(table: Any, name: str) -> Any:
+    """Return a column of a table, None where it has no such column."""
+    return native(table[name]) if name in table.names else None
 
 
 def native(values: NDArray[Any]) -> NDArray[Any]:

@@ -161,9 +161,10 @@ def _field_hdu(sky: Sky) -> Any:
     )
 
 
-def read_spectra(path: Path) -> StoredSpectra:
+def read_spectra(path: str | Path) -> StoredSpectra:
     """Open ``spectra.fits``; its rows are read when they are asked for."""
-    with open_fits(path) as hdus:
+    where = Path(path)
+    with open_fits(where) as hdus:
         pixels, head = hdus["PIXELS"].data, hdus[0].header
         wave = np.array(hdus["WAVE"].data, dtype=float)
         axis = Spectra(
@@ -180,9 +181,9 @@ def read_spectra(path: Path) -> StoredSpectra:
         return StoredSpectra(
             axis=axis,
             n_spaxel=native(hdus["ROWS"].data["n_spaxel"]),
-            flux=row_array(path, hdus["FLUX"]),
-            error=row_array(path, hdus["ERROR"]),
-            mask=row_array(path, hdus["MASK"]),
+            flux=row_array(where, hdus["FLUX"]),
+            error=row_array(where, hdus["ERROR"]),
+            mask=row_array(where, hdus["MASK"]),
         )
 
 
@@ -225,9 +226,10 @@ def _stellar_hdus(fit: ContinuumFit, unit: str) -> list[Any]:
     return hdus
 
 
-def read_continuum(path: Path) -> StoredContinuum:
+def read_continuum(path: str | Path) -> StoredContinuum:
     """Open ``continuum.fits``; its models are read when they are asked for."""
-    with open_fits(path) as hdus:
+    where = Path(path)
+    with open_fits(where) as hdus:
         table, cores = hdus["STELLAR"].data, hdus["CORES"].data
         n_row = len(table)
         weights = hdus["WEIGHTS"].data if "WEIGHTS" in hdus else np.zeros((n_row, 0))
@@ -239,7 +241,7 @@ def read_continuum(path: Path) -> StoredContinuum:
             core_err=native(cores["core_err"]).reshape(-1, n_row).T.copy(),
             **{name: native(table[name]) for name in _STELLAR},
         )
-        model, used = row_array(path, hdus["MODEL"]), row_array(path, hdus["USED"])
+        model, used = row_array(where, hdus["MODEL"]), row_array(where, hdus["USED"])
         return StoredContinuum(table=fit, model=model, used=used)
 
 
@@ -306,12 +308,13 @@ def _line_list(fit: LineFit, line_set: LineSet) -> dict[str, NDArray[Any]]:
     }
 
 
-def read_lines(path: Path) -> LineFit:
+def read_lines(path: str | Path) -> LineFit:
     """Read ``lines.fits``."""
-    with open_fits(path) as hdus:
+    where = Path(path)
+    with open_fits(where) as hdus:
         linelist = hdus["LINELIST"].data
         names = tuple(str(name) for name in linelist["line"])
-        columns = _columns(path, hdus["LINES"], _PER_LINE)
+        columns = _columns(where, hdus["LINES"], _PER_LINE)
         return LineFit(
             names=names,
             group=native(linelist["group"]),

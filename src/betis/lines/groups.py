@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike
 from betis.arrays import B8, F64, I32, Index
 from betis.errors import FitError
 from betis.linelist import LineSet
+from betis.lines.limits import Limits, line_limits
 from betis.lines.model import Problem
 from betis.lsf import FWHM_PER_SIGMA
 from betis.options import LineOptions
 from betis.products import Spectra
 from betis.wavelength import C_KMS, pixel_widths
 
-__all__ = ["GroupClass", "fit_groups", "free_flux", "group_classes", "lsf_sigma", "problems"]
+__all__ = ["GroupClass", "fit_groups", "free_flux", "group_classes", "lsf_sigma", "near_start", "problems"]
 
 
 _SIZES = (1, 2, 3)
@@ -27,6 +28,7 @@ _PIXEL_STEP, _PIXEL_SLACK = 8, 2
 with where the axis begins: few shapes over galaxies."""
 _LEAST_WIDTH = 0.6
 _LEAST_PIXELS = 0.25
+_BROADER = 1.2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,8 +51,17 @@ class GroupClass:
     lsf, reference : km/s
         Dispersion of the line-spread function at each line ``[group, line]`` and at the
         reference line of each kinematic set ``[group, kin]``.
-    least : km/s [group, kin]
-        Lower bound of the observed dispersion.
+    least, most : km/s [group, kin]
+        Bounds of the observed dispersion at the reference line.
+    start_width : km/s [group, kin]
+        Its first guess.
+    slowest, fastest : km/s [group, kin]
+        Bounds of the velocity.
+    shift, search : km/s [group, kin]
+        How far from its first guess a velocity may end, and how far from the velocity of the
+        spectrum the first guess may lie.
+    low_flux, high_flux : [group, flux]
+        0 or infinity: the signs that a flux may have.
     """
 
     group: Index
@@ -67,6 +78,14 @@ class GroupClass:
     lsf: Float[F64, "group line"]
     reference: Float[F64, "group kin"]
     least: Float[F64, "group kin"]
+    most: Float[F64, "group kin"]
+    start_width: Float[F64, "group kin"]
+    slowest: Float[F64, "group kin"]
+    fastest: Float[F64, "group kin"]
+    shift: Float[F64, "group kin"]
+    search: Float[F64, "group kin"]
+    low_flux: Float[F64, "group flux"]
+    high_flux: Float[F64, "group flux"]
 
     @property
     def n_flux(self) -> int:
@@ -84,7 +103,9 @@ class GroupClass:
         return self.n_flux + 2 * self.n_kin + 2
 
 
-def fit_groups(line_set: LineSet, wave_of_lines: ArrayLike, window: float) -> Int[I32, " line"]:
+def fit_groups(
+    line_set: LineSet, wave_of_lines: ArrayLike, window: ArrayLike
+) -> Int[I32, " line"]:
     """Return the group of each line: those whose windows overlap or whose fluxes are tied.
 
     Parameters
@@ -94,27 +115,36 @@ def fit_groups(line_set: LineSet, wave_of_lines: ArrayLike, window: float) -> In
     wave_of_lines : Angstrom [line]
         Where they lie on the axis; NaN for a line outside it, which is a group by itself.
     window : Angstrom
-        Half-width of the window round each line.
+        Half-width of the window round each line, a number or ``[line]``.
 
     Returns
     -------
     Numbers from 0 in the order of the wavelengths, the lines outside last.
     """
     wave = np.asarray(wave_of_lines, dtype=float)
-    order = np.argsort(wave, kind="stable")
+    half = np.broadcast_to(np.asarray(window, dtype=float), wave.shape)
     label = np.arange(wave.size)
-    for before, after in pairwise(order):
-        if wave[after] - wave[before] <= 2 * window:
-            label[after] = label[before]
+    _join_windows(label, wave, half)
     for i, line in enumerate(line_set.lines):
         if line.ratio_of in line_set.names:
             parent = line_set.names.index(line.ratio_of)
             if np.isfinite(wave[i] + wave[parent]):
                 label[label == label[i]] = label[parent]
     numbers: dict[int, int] = {}
-    for i in order:
+    for i in np.argsort(wave, kind="stable"):
         numbers.setdefault(int(label[i]), len(numbers))
     return np.array([numbers[int(value)] for value in label], dtype=np.int32)
+
+
+def _join_windows(label: Index, wave: F64, half: F64) -> None:
+    """Give lines whose windows overlap one label: each with the one that reaches farthest."""
+    order = np.argsort(wave - half, kind="stable")
+    farthest = int(order[0]) if order.size else 0
+    for i in order[1:]:
+        if wave[i] - wave[farthest] <= half[i] + half[farthest]:
+            label[i] = label[farthest]
+        if not wave[i] + half[i] <= wave[farthest] + half[farthest]:
+            farthest = int(i)
 
 
 def free_flux(line_set: LineSet, name: str) -> tuple[str, float]:
@@ -150,7 +180,8 @@ def group_classes(
     inside = np.isfinite(wave)
     if not inside.any():
         return []
-    group = fit_groups(line_set, wave, options.window)
+    limits = line_limits(line_set, options)
+    group = fit_groups(line_set, wave, limits.window)
     kept = line_set.select(np.array(line_set.names)[inside])
     sizes = np.bincount(group[inside])
     classes = []
@@ -159,10 +190,10 @@ def group_classes(
         if members.size:
             lines = [np.flatnonzero(group == number) for number in members]
             parts = [
-                _Part(each, line_set.names, kept, _pixels(wave[each], gas, options.window))
+                _Part(each, line_set.names, kept, _pixels(wave[each], gas, limits.window[each]))
                 for each in lines
             ]
-            classes.append(_stack_parts(members, parts, wave, gas, options.window))
+            classes.append(_stack_parts(members, parts, wave, gas, limits))
     return classes
 
 
@@ -180,12 +211,12 @@ class _Part:
         self.kin = list(dict.fromkeys(self.sets))
 
 
-def _pixels(wave: F64, gas: Spectra, window: float) -> tuple[F64, Index]:
+def _pixels(wave: F64, gas: Spectra, window: F64) -> tuple[F64, Index]:
     """Return the edges of the pixels in the windows of these lines, and which pixels they are.
 
     Between windows that do not touch lies one pixel that is none of the axis (-1).
     """
-    near = np.any(np.abs(gas.wave - wave[:, None]) <= window, axis=0)
+    near = np.any(np.abs(gas.wave - wave[:, None]) <= window[:, None], axis=0)
     picked = np.flatnonzero(near)
     edges = np.union1d(gas.edges[picked], gas.edges[picked + 1])
     pixel = np.searchsorted(gas.edges, edges[:-1])
@@ -193,7 +224,7 @@ def _pixels(wave: F64, gas: Spectra, window: float) -> tuple[F64, Index]:
 
 
 def _stack_parts(
-    group: Index, parts: list[_Part], wave: F64, gas: Spectra, window: float
+    group: Index, parts: list[_Part], wave: F64, gas: Spectra, limits: Limits
 ) -> GroupClass:
     """Pad the groups of one class to common shapes."""
     n_line = max(part.line.size for part in parts)
@@ -219,7 +250,11 @@ def _stack_parts(
     reference = np.where(np.isfinite(reference), reference, 100.0)
     lsf = np.where(line >= 0, lsf, 100.0)
     of_line = np.einsum("glk,gk->gl", kinematics, reference)
+    excess = np.where(line >= 0, np.maximum(lsf**2 - of_line**2, 0.0), 0.0)
     first, last = _ends(places, line >= 0)
+    window = np.where(line >= 0, limits.window[line], 0.0).max(axis=1)
+    least = np.maximum(_LEAST_WIDTH * reference, _LEAST_PIXELS * _pixel_velocity(gas, first))
+    member = (kinematics > 0) & (line >= 0)[:, :, None]
     return GroupClass(
         group=group,
         line=line,
@@ -229,13 +264,69 @@ def _stack_parts(
         center=0.5 * (first + last),
         half=0.5 * (last - first) + window,
         wave=places,
-        excess=np.where(line >= 0, np.maximum(lsf**2 - of_line**2, 0.0), 0.0),
+        excess=excess,
         ratio=ratio,
         kinematics=kinematics,
         lsf=lsf,
         reference=reference,
-        least=np.maximum(_LEAST_WIDTH * reference, _LEAST_PIXELS * _pixel_velocity(gas, first)),
+        **_velocity_limits(limits, line, places, member),
+        **_width_limits(limits, line, (places, excess, member), (reference, least)),
+        **_flux_limits(limits, line, ratio),
     )
+
+
+def _velocity_limits(limits: Limits, line: Index, wave: F64, member: B8) -> dict[str, F64]:
+    """Return the bounds of velocities ``[group, kin]``: the tightest of the lines of each set."""
+    per_angstrom = C_KMS / wave[:, :, None]
+    held = limits.velocity[line][:, :, None]
+    return {
+        "slowest": np.where(member, held[..., 0], -np.inf).max(axis=1),
+        "fastest": np.where(member, held[..., 1], np.inf).min(axis=1),
+        "shift": _least(limits.shift[line][:, :, None] * per_angstrom, member),
+        "search": _most(limits.search[line][:, :, None] * per_angstrom, member),
+    }
+
+
+def _least(values: F64, member: B8) -> Float[F64, "group kin"]:
+    return np.asarray(np.where(member, values, np.inf).min(axis=1))
+
+
+def _most(values: F64, member: B8) -> Float[F64, "group kin"]:
+    return np.asarray(np.where(member, values, 0.0).max(axis=1))
+
+
+def _width_limits(
+    limits: Limits, line: Index, lines: tuple[F64, F64, B8], widths: tuple[F64, F64]
+) -> dict[str, F64]:
+    """Return bounds and guess of the observed dispersion ``[group, kin]`` at the reference line."""
+    wave, excess, member = lines
+    reference, least = widths
+    per_angstrom = C_KMS / wave
+
+    def observed(width: F64) -> F64:
+        """Return the dispersion (km/s) at the reference where that of a line is given in Å."""
+        square = (width * per_angstrom) ** 2 - excess
+        return np.asarray(np.sqrt(np.maximum(square, 0.0))[:, :, None])
+
+    held, narrowest = limits.sigma[line], _most(limits.sigma[line][..., :1], member)
+    thin = np.where(narrowest > 0, np.hypot(narrowest, reference), 0.0)
+    broad = np.hypot(_least(held[..., 1:], member), reference)
+    guess = _least(observed(np.asarray(limits.start_width)), member)
+    usual = _BROADER * np.maximum(reference, least)
+    return {
+        "least": np.maximum.reduce([least, thin, _most(observed(limits.width[line][..., 0]), member)]),
+        "most": np.minimum(broad, _least(observed(limits.width[line][..., 1]), member)),
+        "start_width": np.where((guess > 0) & np.isfinite(guess), guess, usual),
+    }
+
+
+def _flux_limits(limits: Limits, line: Index, ratio: F64) -> dict[str, F64]:
+    """Return the bounds of the free fluxes ``[group, flux]``: those of the lines tied to them."""
+    held, uses = limits.flux[line][:, :, None], (ratio != 0) & (line >= 0)[:, :, None]
+    return {
+        "low_flux": np.where(uses, held[..., 0], -np.inf).max(axis=1),
+        "high_flux": np.where(uses, held[..., 1], np.inf).min(axis=1),
+    }
 
 
 def _round_up(n_pixel: int) -> int:
@@ -258,7 +349,7 @@ def _pixel_velocity(gas: Spectra, wave: F64) -> Float[F64, "group 1"]:
     return np.asarray(step / wave * C_KMS)[:, None]
 
 
-def problems(kind: GroupClass, gas: Spectra, options: LineOptions) -> tuple[Problem, F64]:
+def problems(kind: GroupClass, gas: Spectra) -> tuple[Problem, F64]:
     """Return the problems of a class in all spectra, and the scale of each.
 
     Rows run over spectra first, groups second: ``row = group * n_spectrum + spectrum``. Fluxes are
@@ -277,7 +368,7 @@ def problems(kind: GroupClass, gas: Spectra, options: LineOptions) -> tuple[Prob
         return np.broadcast_to(values[:, None], shape).reshape(-1, *values.shape[1:])
 
     middle = 0.5 * (kind.edges[:, 1:] + kind.edges[:, :-1])
-    lower, upper = _bounds(kind, weight > 0, options)
+    lower, upper = _bounds(kind, weight > 0)
     problem = Problem(
         edges=rows(kind.edges),
         flux=np.where(good, flux / scale, 0.0).reshape(-1, index.shape[1]),
@@ -301,28 +392,38 @@ def typical(error: F64) -> F64:
     return np.where(count > 0, value[..., 0], 1.0)
 
 
-def _bounds(kind: GroupClass, good: B8, options: LineOptions) -> tuple[F64, F64]:
+def _bounds(kind: GroupClass, good: B8) -> tuple[F64, F64]:
     """Return the bounds ``[group, spectrum, param]``; fluxes without data are held at 0."""
     n_group, n_spectrum = good.shape[:2]
-    seen = np.einsum("gsl,glf->gsf", reachable(kind, good, options), np.abs(kind.ratio)) > 0
-    free = np.where(seen, np.inf, 0.0)
-    widest = np.hypot(options.max_sigma, kind.reference)
+    seen = np.einsum("gsl,glf->gsf", reachable(kind, good), np.abs(kind.ratio)) > 0
 
     def whole(values: F64) -> F64:
         return np.broadcast_to(values[:, None], (n_group, n_spectrum, values.shape[-1]))
 
-    velocity = np.full((n_group, n_spectrum, kind.n_kin), options.max_velocity)
     ground = np.full((n_group, n_spectrum, 2), np.inf)
-    lower = np.concatenate([-free, -velocity, whole(kind.least), -ground], axis=2)
-    upper = np.concatenate([free, velocity, whole(widest), ground], axis=2)
+    low, high = (np.where(seen, whole(at), 0.0) for at in (kind.low_flux, kind.high_flux))
+    lower = np.concatenate([low, whole(kind.slowest), whole(kind.least), -ground], axis=2)
+    upper = np.concatenate([high, whole(kind.fastest), whole(kind.most), ground], axis=2)
     return lower, np.maximum(upper, lower)
 
 
-def reachable(
-    kind: GroupClass, good: B8, options: LineOptions
-) -> Float[F64, "group spectrum line"]:
+def near_start(kind: GroupClass, rows: Problem, start: Float[F64, "row param"]) -> Problem:
+    """Return the problems with each velocity held as near its first guess as the set says."""
+    if np.isinf(kind.shift).all():
+        return rows
+    at = slice(kind.n_flux, kind.n_flux + kind.n_kin)
+    shift = np.repeat(kind.shift, len(start) // kind.group.size, axis=0)
+    lower, upper = rows.lower.copy(), rows.upper.copy()
+    lower[:, at] = np.maximum(lower[:, at], np.minimum(start[:, at] - shift, upper[:, at]))
+    upper[:, at] = np.minimum(upper[:, at], np.maximum(start[:, at] + shift, lower[:, at]))
+    return rows._replace(lower=lower, upper=upper)
+
+
+def reachable(kind: GroupClass, good: B8) -> Float[F64, "group spectrum line"]:
     """Return 1 for each line that a good pixel within its reach could see, 0 otherwise."""
-    reach = (options.max_velocity + 2 * kind.lsf) / C_KMS * kind.wave
+    fastest = np.maximum(np.abs(kind.slowest), np.abs(kind.fastest))
+    far = np.where(kind.kinematics > 0, fastest[:, None], 0.0).max(axis=2)
+    reach = (far + 2 * kind.lsf) / C_KMS * kind.wave
     near = (kind.edges[:, None, 1:] > (kind.wave - reach)[..., None]) & (
         kind.edges[:, None, :-1] < (kind.wave + reach)[..., None]
     )

@@ -59,8 +59,7 @@ def binning_facts(content: ReportContent) -> dict[str, str]:
         "method": _method(content),
         "target": _target(content),
         "margin": _margin(content.bins),
-        "noise of a bin": _noise_model(content.bins),
-        "its excess over independent noise": _growth(content.bins),
+        "noise of a bin": _noise(content.bins),
     }
     return {name: text for name, text in facts.items() if text}
 
@@ -72,24 +71,21 @@ def share_table(content: ReportContent) -> list[tuple[str, ...]]:
     of either sign: the noise of empty spaxels cancels, where a sum of the positive ones grows with
     every empty spaxel. A bin with several flags counts in the row of each.
     """
-    bins, inside = content.bins, content.bins.bin_id >= 0
-    painted = bins.paint(bins.flags, blank=0)
-    field = light_of_field(content)
-    kinds: list[tuple[str, str, Bool[B8, "y x"], str]] = [
-        ("none", _count(bins.flags == 0), inside & (painted == 0), "no flag")
-    ]
-    kinds += [
-        (flag.name or "", _count(bins.flags & flag), inside & (painted & flag != 0), MEANING[flag])
+    bins, field = content.bins, light_of_field(content)
+    rows = [_share_row(field, bins, bins.flags == 0, "none", "no flag")]
+    rows += [
+        _share_row(field, bins, bins.flags & flag != 0, str(flag.name), MEANING[flag])
         for flag in Flag
         if np.any(bins.flags & flag)
     ]
-    kinds += [
-        ("in no bin", "–", field.usable & ~inside, "spaxels that were left out"),
-        ("all", f"{bins.n_bin:,}", field.usable, "the field: spaxels with a signal and its noise"),
-    ]
     header = ("flag of the bin", "bins", "spaxels", "share of area", "share of light", "meaning")
-    rows = [(name, count, *_shares(field, where), text) for name, count, where, text in kinds]
-    return [header, *rows]
+    out, every = field.usable & (bins.bin_id < 0), f"{bins.n_bin:,}"
+    return [
+        header,
+        *rows,
+        ("in no bin", "–", *_shares(field, out), "spaxels that were left out"),
+        ("all", every, *_shares(field, field.usable), "spaxels with a signal and its noise"),
+    ]
 
 
 def share_note(content: ReportContent) -> str:
@@ -113,11 +109,11 @@ def region_sentence(content: ReportContent) -> str:
         return ""
     count = int(bins.is_region.sum())
     if not count:
-        return "No region was found: all bins are of the field."
+        return "No region is among them: all bins are of the field."
     field = light_of_field(content)
     _, area, light = _shares(field, bins.paint(bins.is_region, blank=False))
     share = "" if np.isnan(field.total) else f"{light} of the light and "
-    return f"{counted(count, 'region')}, with {share}{area} of the area."
+    return f"Red: {counted(count, 'region')}, with {share}{area} of the area."
 
 
 def signal_unit(content: ReportContent) -> str:
@@ -151,8 +147,11 @@ def _shares(field: FieldLight, where: Bool[B8, "y x"]) -> tuple[str, str, str]:
     return f"{n_spaxel:,}", area, percent(float(field.signal[where].sum()) / field.total)
 
 
-def _count(flags: B8) -> str:
-    return f"{int(np.count_nonzero(flags)):,}"
+def _share_row(
+    field: FieldLight, bins: BinMap, kept: Bool[B8, " bin"], name: str, meaning: str
+) -> tuple[str, ...]:
+    where = bins.paint(kept, blank=False)
+    return (name, f"{int(kept.sum()):,}", *_shares(field, where), meaning)
 
 
 def _method(content: ReportContent) -> str:
@@ -183,24 +182,23 @@ def _margin(bins: BinMap) -> str:
     return f"{number(bins.margin)}: grown to S/N {number(bins.target + bins.margin)}{only}"
 
 
+def _noise(bins: BinMap) -> str:
+    """Return what was taken for the noise of neighbours, and what it makes of that of bins."""
+    growth = finite(bins.growth)
+    if growth.size == 0:
+        return _noise_model(bins)
+    middle, largest = number(median(growth)), number(float(growth.max()))
+    factors = f"× {middle} (median), × {largest} (largest) that of independent spaxels"
+    return f"{_noise_model(bins)}: {factors if np.any(growth != 1) else '× 1 in every bin'}"
+
+
 def _noise_model(bins: BinMap) -> str:
-    """Return the model of the correlation of neighbours, in words."""
     model = bins.noise_model
     if not model:
         alpha = number(bins.correlation)
         model = f"1 + {alpha} log10(n)" if bins.correlation else _INDEPENDENT
     if model == _INDEPENDENT:
-        return "as if that of neighbouring spaxels were independent"
+        return "spaxels taken as independent"
     if model.startswith(_GAUSSIAN):
-        sigma = model.removeprefix(_GAUSSIAN)
-        return f"neighbours correlated as after smoothing with a Gaussian of σ = {sigma} spaxels"
-    return f"quadratic sum of its n spaxels × ({model})"
-
-
-def _growth(bins: BinMap) -> str:
-    growth = finite(bins.growth)
-    if growth.size == 0:
-        return ""
-    if np.all(growth == 1):
-        return "none"
-    return f"× {number(median(growth))} (median), × {number(float(growth.max()))} (largest)"
+        return f"spaxels correlated by a Gaussian, σ = {model.removeprefix(_GAUSSIAN)} spaxels"
+    return f"{model}, n spaxels"

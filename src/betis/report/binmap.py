@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from betis.arrays import F64, I32, Index
+from betis.products import BinMap
+from betis.report.binfacts import region_sentence, signal_unit
 from betis.report.canvas import (
     BLUE,
     GREY,
@@ -15,10 +17,9 @@ from betis.report.canvas import (
     RED,
     new_figure,
     robust_range,
+    set_log_ticks,
     to_png,
 )
-from betis.products import BinMap
-from betis.report.binfacts import region_sentence, signal_unit
 from betis.report.content import ReportContent
 from betis.report.field import FieldImage, Outline, draw_image, outline, sky_axes
 from betis.report.page import Panel, Picture
@@ -70,7 +71,8 @@ def draw_outlines(content: ReportContent) -> Panel:
     bins, label = content.bins, content.label(content.snr.line)
     low, high = robust_range(content.snr.signal, 0.5, 99.8)
     drawn = bins.n_bin <= _MAX_OUTLINED
-    lines = "The bins are outlined." if drawn else f"{bins.n_bin:,} bins, too many to outline."
+    lines = "Blue: the bins." if drawn else f"{bins.n_bin:,} bins, too many to outline."
+    caption = f"Signal of each spaxel; asinh stretch. {lines} {region_sentence(content)}"
     return draw_image(
         content.sky,
         FieldImage(
@@ -80,7 +82,7 @@ def draw_outlines(content: ReportContent) -> Panel:
             norm=AsinhNorm((high - low) / 15, vmin=low, vmax=high),
             color_map="Greys",
             outlines=_bin_outlines(bins, drawn=drawn),
-            caption=f"Signal of each spaxel; asinh stretch. {lines} {region_sentence(content)}".strip(),
+            caption=caption.rstrip(),
         ),
     )
 
@@ -126,7 +128,7 @@ def draw_bin_sizes(content: ReportContent) -> Panel:
     )
     axes.set(xscale="log", xlabel="spaxels in the bin", ylabel="bins", title="Size of the bins")
     axes.legend()
-    axes.xaxis.set_major_formatter("{x:g}")
+    set_log_ticks(axes.xaxis, 1.0, float(edges[-1]))
     caption = f"Median {number(float(np.median(sizes)))}, largest {number(float(sizes.max()))}."
     return Picture(to_png(figure), "Histogram of bin sizes", caption)
 

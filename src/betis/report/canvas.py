@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from betis.arrays import F64
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.colorbar import Colorbar
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
@@ -43,7 +44,8 @@ _STYLE: dict[Any, Any] = {
     "xtick.direction": "in",
     "ytick.direction": "in",
     "legend.fontsize": 7.5,
-    "legend.frameon": False,
+    "legend.framealpha": 0.85,
+    "legend.edgecolor": "none",
     "image.origin": "lower",
     "image.interpolation": "nearest",
     "path.simplify": True,
@@ -127,3 +129,13 @@ def set_plain_ticks(bar: Colorbar, norm: Normalize) -> None:
     ticks = nice_ticks(norm)
     bar.set_ticks(ticks, labels=[f"{tick:g}".replace("-", "−") for tick in ticks])
     bar.minorticks_off()
+
+
+def set_log_ticks(axis: Axis, low: float, high: float) -> None:
+    """Give a logarithmic axis a few ticks in plain numbers."""
+    from matplotlib.colors import LogNorm
+
+    ticks = nice_ticks(LogNorm(low, high))
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_tick_params(which="minor", length=0)
+    axis.set_minor_formatter("")

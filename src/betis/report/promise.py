@@ -16,9 +16,9 @@ from betis.report.canvas import (
     ORANGE,
     finite,
     new_figure,
-    nice_ticks,
     plain,
     robust_range,
+    set_log_ticks,
     to_png,
 )
 from betis.report.content import ReportContent
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 _UNMEASURED = "it was not measured on the stacked spectra of the bins."
 _MANY = 2000
 """Bins from which the points are small and let others shine through."""
-_DECADES = 3.0
-"""How far below the largest S/N a logarithmic axis reaches at most."""
+_FAR = 20.0
+"""How many times below the target, or the largest S/N, is far below."""
+_SMALLEST_HALF = 0.05
+"""Half-range of measured over predicted S/N that is shown at least."""
 _OUTLINE: dict[str, Any] = {"histtype": "step", "color": INK, "linewidth": 1.1}
 
 
@@ -67,27 +69,38 @@ def draw_measured_snr(content: ReportContent) -> Panel:
     if not (bins.snr[shown] > 0).any():
         return "Measured against predicted S/N: no bin has both."
     predicted, measured = bins.snr[shown], bins.snr_measured[shown]
-    low, high = _log_range(np.concatenate([predicted, measured]))
+    good, ratio = reached(content)[shown], _ratio(predicted, measured)
+    low, high = _log_range(np.concatenate([predicted, measured]), bins.target)
+    half = _half_range(ratio[good] if good.any() else ratio)
     figure = new_figure(4.47, 3.68)
-    axes = figure.add_subplot()
-    good = reached(content)[shown]
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(2.6, 1))
     for kept, color in ((~good, GREY), (good, BLUE)):
-        _draw_points(axes, predicted[kept], measured[kept], low, color=color)
-    axes.plot([low, high], [low, high], color=INK, linewidth=1, label="equal")
-    if low < bins.target < high:
-        axes.axhline(bins.target, color=ORANGE, linewidth=1.2, label=_target_label(bins.target))
-        axes.axvline(bins.target, color=ORANGE, linewidth=1.2)
-    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes.set(xlabel="S/N predicted from the maps", ylabel="S/N measured on the stacked spectrum")
-    _set_plain_log_ticks(axes, low, high)
-    axes.set_title(plain(f"S/N of {content.label(content.snr.line)}, measured and predicted"))
-    axes.legend(loc="upper left")
-    below = int(((predicted < low) | (measured < low)).sum())
-    caption = (
-        "A point is a bin; below the line it has less than the maps promised. Grey: it does not "
-        f"reach the target.{_short_sentence(content)}{_edge_sentence(below)}"
+        x = np.maximum(predicted[kept], low)
+        _draw_points(upper, x, np.maximum(measured[kept], low), color)
+        _draw_points(lower, x, np.clip(ratio[kept], 1 - half, 1 + half), color)
+    _draw_one_to_one(upper, bins.target, low, high)
+    lower.axhline(1, color=INK, linewidth=1)
+    lower.set(ylim=(1 - half, 1 + half), xlabel="S/N predicted from the maps", ylabel="ratio")
+    beyond = (predicted < low) | (measured < low) | (np.abs(ratio - 1) > half)
+    return Picture(
+        to_png(figure),
+        "S/N of the bins, measured on their spectra against predicted from the maps",
+        "Below the line a bin has less than the maps promised. Grey: it does not reach the target."
+        f"{_short_sentence(content)}{_edge_sentence(int(beyond.sum()))}",
     )
-    return Picture(to_png(figure), "S/N of the bins, measured against predicted", caption)
+
+
+def _draw_one_to_one(axes: Axes, target: float, low: float, high: float) -> None:
+    """Draw the line of equal S/N, and those of the target, on logarithmic axes."""
+    axes.plot([low, high], [low, high], color=INK, linewidth=1, zorder=3, label="equal")
+    if low < target < high:
+        axes.axhline(target, color=ORANGE, linewidth=1.2, label=_target_label(target))
+        axes.axvline(target, color=ORANGE, linewidth=1.2)
+    axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+    axes.set(title="S/N measured on the spectra of the bins", ylabel="S/N measured")
+    axes.legend(loc="lower right")
+    for axis in (axes.xaxis, axes.yaxis):
+        set_log_ticks(axis, low, high)
 
 
 def _histogram_range(values: Float[F64, " value"], target: float) -> tuple[float, float]:
@@ -96,29 +109,29 @@ def _histogram_range(values: Float[F64, " value"], target: float) -> tuple[float
     return min(low, 0.0), max(high, 1.2 * target if np.isfinite(target) else high)
 
 
-def _log_range(values: Float[F64, " value"]) -> tuple[float, float]:
-    """Return a range with all values, but for those far below the largest and below 0."""
+def _log_range(values: Float[F64, " value"], target: float) -> tuple[float, float]:
+    """Return a range with all values but those that are far below the largest and the target."""
     high = float(values.max())
-    low = max(float(values[values > 0].min()), high / 10**_DECADES)
+    far = min(high, target) if target > 0 else high
+    low = max(float(values[values > 0].min()), far / _FAR)
     return low / 1.25, high * 1.25
 
 
-def _draw_points(
-    axes: Axes, x: Float[F64, " bin"], y: Float[F64, " bin"], low: float, *, color: str
-) -> None:
-    """Draw points, those too low on the edge."""
+def _ratio(predicted: Float[F64, " bin"], measured: Float[F64, " bin"]) -> Float[F64, " bin"]:
+    """Return measured over predicted S/N; NaN where nothing was predicted."""
+    empty = np.full_like(predicted, np.nan)
+    return np.asarray(np.divide(measured, predicted, out=empty, where=predicted > 0))
+
+
+def _half_range(ratio: Float[F64, " bin"]) -> float:
+    """Return the half-range about 1 of nearly all ratios, at least a few per cent and at most 1."""
+    off = finite(np.abs(ratio - 1))
+    return float(np.clip(1.3 * np.percentile(off, 98), _SMALLEST_HALF, 1.0)) if off.size else 1.0
+
+
+def _draw_points(axes: Axes, x: Float[F64, " bin"], y: Float[F64, " bin"], color: str) -> None:
     size, alpha = (4.0, 0.8) if x.size <= _MANY else (1.5, 0.35)
-    style: dict[str, Any] = {"markersize": size, "markeredgewidth": 0, "clip_on": x.size > _MANY}
-    axes.plot(np.maximum(x, low), np.maximum(y, low), "o", color=color, alpha=alpha, **style)
-
-
-def _set_plain_log_ticks(axes: Axes, low: float, high: float) -> None:
-    from matplotlib.colors import LogNorm
-
-    ticks = nice_ticks(LogNorm(low, high))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-        axis.minorticks_off()
+    axes.plot(x, y, "o", color=color, alpha=alpha, markersize=size, markeredgewidth=0)
 
 
 def _target_label(target: float) -> str:
@@ -140,9 +153,8 @@ def _promise_sentence(content: ReportContent) -> str:
     if not np.isfinite(kept.ratio):
         return "Predicted from the maps, and measured on the stacked spectra of the bins."
     return (
-        "Measured on the stacked spectra, the S/N is "
-        f"{fixed(kept.ratio, 2)} times the one predicted from the maps: the median of "
-        f"{counted(kept.n_bin, 'bin')} without a flag."
+        "Measured on the stacked spectra over predicted from the maps: median "
+        f"{fixed(kept.ratio, 3)}, of {counted(kept.n_bin, 'bin')} without a flag."
     )
 
 
@@ -161,4 +173,4 @@ def _beyond_sentence(predicted: int, measured: int) -> str:
 
 
 def _edge_sentence(count: int) -> str:
-    return f" On the edge: {counted(count, 'bin')} below it." if count else ""
+    return f" On the edge: {counted(count, 'bin')} beyond it." if count else ""
