@@ -250,7 +250,7 @@ class LineOptions:
         "half-width of the fit window round each line that has none of its own; none for that of "
         "the set, or 30",
         "Angstrom",
-        low=5.0,
+        low=10.0,
         high=300.0,
     )
     max_velocity: float | None = _option(

@@ -30,6 +30,9 @@ from betis.products import BinMap, NoiseCorrelation
 
 Place = tuple[int, int]
 
+_NO_NOISE = 6.0
+"""S/N that in a million spaxels of pure noise none reaches."""
+
 _AFAR = 2**40
 """A corner of blocks of every level, so that places before the anchor count from there."""
 
@@ -107,13 +110,15 @@ def _regrown(
 ) -> Index:
     """Return the pieces after what no bin has taken was grown anew round its brightest spaxels.
 
-    One that reaches the target alone, but not the margin, has been lost in the dark round it.
+    One that reaches the target alone, but not the margin, has been lost in the dark round it. At
+    low targets it must be no peak of the noise.
     """
+    alone = max(options.target, min(options.goal, _NO_NOISE))
     rank = np.cumsum(~done) - 1
     both = ~done[pairs.first] & ~done[pairs.second]
     rest = Pairs(rank[pairs.first[both]], rank[pairs.second[both]], pairs.level[both])
     flux, variance = (values[~done] for values in field)
-    again, _ = _grown(flux, variance, rest, options, alone=options.target)
+    again, _ = _grown(flux, variance, rest, options, alone=alone)
     result = piece.copy()
     result[~done] = piece.max() + 1 + again
     return result

@@ -13,10 +13,18 @@ from betis.arrays import B8, F64, I32, Index
 from betis.errors import InputError
 from betis.flags import Flag
 from betis.linelist import LineSet
-from betis.lines.groups import GroupClass, fit_groups, free_flux, group_classes, problems
+from betis.lines.groups import (
+    GroupClass,
+    fit_groups,
+    free_flux,
+    group_classes,
+    near_start,
+    problems,
+)
+from betis.lines.limits import line_limits
 from betis.lines.measure import LineValues, measure, n_free
 from betis.lines.solver import solve
-from betis.lines.start import start_params, start_velocity
+from betis.lines.start import own_velocity, start_params, start_velocity
 from betis.options import LineOptions
 from betis.products import ContinuumFit, LineFit, Spectra
 
@@ -49,12 +57,13 @@ def fit_lines(
 
     Lines whose windows overlap or whose fluxes are tied are fitted together, on one linear local
     background. Lines of one ``kinematics`` in a group share velocity and dispersion. Fluxes may be
-    negative. Lines are integrated over pixels and broadened by the line-spread function.
+    negative where the set does not forbid it. Lines are integrated over pixels and broadened by
+    the line-spread function.
 
     Parameters
     ----------
     gas
-        Spectra without the stellar continuum; rest frame to within ``options.max_velocity``.
+        Spectra without the stellar continuum; rest frame to within the bound of the velocity.
     line_set
         The lines; those outside the spectra come back as NaN, flagged NO_DATA.
     options
@@ -81,6 +90,8 @@ def fit_lines(
         Where the continuum is that of other spectra.
     FitError
         Where the ratios of the line set tie a line to itself.
+    ConfigError
+        Where lines are to share the kinematics of their kind of gas, and none says its kind.
 
     Notes
     -----
@@ -94,9 +105,10 @@ def fit_lines(
             f"the continuum has shape {continuum.model.shape}, where these spectra have "
             f"{gas.flux.shape}; give the continuum fit of these spectra"
         )
-    wave = line_set.waves(gas.medium, gas.redshift)
-    on_axis = _on_axis(wave, gas, options.window)
-    group = fit_groups(line_set, on_axis, options.window)
+    line_set = line_set.tied(options.kinematics)
+    wave, window = line_set.waves(gas.medium, gas.redshift), line_limits(line_set, options).window
+    on_axis = _on_axis(wave, gas, window)
+    group = fit_groups(line_set, on_axis, window)
     table = _empty(gas.n_spectrum, wave, group)
     kinds = group_classes(line_set, on_axis, gas, options)
     for kind in kinds:
@@ -107,27 +119,27 @@ def fit_lines(
         velocity = start_velocity(line_set, on_axis, part, options)
         depth_err = _depth_errors(line_set, on_axis, part, block, continuum)
         for kind in kinds:
-            values = _with_depth_errors(kind, _fit_class(kind, part, velocity, options), depth_err)
+            values = _with_depth_errors(kind, _fit_class(kind, part, velocity), depth_err)
             _store(table, block, kind, values, _equivalent_width(kind, values, part, level))
         if progress:
             progress(part.n_spectrum)
     return _finish(table, line_set, gas, options)
 
 
-def _on_axis(wave: F64, gas: Spectra, window: float) -> Float[F64, " line"]:
+def _on_axis(wave: F64, gas: Spectra, window: F64) -> Float[F64, " line"]:
     """Return the places of the lines; NaN outside the axis, and far inside a gap of it."""
     inside = (wave > gas.edges[0]) & (wave < gas.edges[-1])
     first, last = np.searchsorted(gas.wave, [wave - window, wave + window])
     return np.where(inside & (last > first), wave, np.nan)
 
 
-def _fit_class(
-    kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum"], options: LineOptions
-) -> LineValues:
+def _fit_class(kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum"]) -> LineValues:
     """Fit the groups of one class in some spectra; rows are group by group."""
-    rows, scale = problems(kind, gas, options)
+    start = start_params(kind, own_velocity(kind, gas, velocity))
+    rows, scale = problems(kind, gas)
+    rows = near_start(kind, rows, start)
     skip = (rows.weight > 0).sum(axis=1) <= n_free(rows)
-    solution = solve(start_params(kind, velocity), rows, skip)
+    solution = solve(start, rows, skip)
     return measure(kind, rows, scale, solution)
 
 

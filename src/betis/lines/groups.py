@@ -19,7 +19,15 @@ from betis.options import LineOptions
 from betis.products import Spectra
 from betis.wavelength import C_KMS, pixel_widths
 
-__all__ = ["GroupClass", "fit_groups", "free_flux", "group_classes", "lsf_sigma", "near_start", "problems"]
+__all__ = [
+    "GroupClass",
+    "fit_groups",
+    "free_flux",
+    "group_classes",
+    "lsf_sigma",
+    "near_start",
+    "problems",
+]
 
 
 _SIZES = (1, 2, 3)
@@ -46,6 +54,8 @@ class GroupClass:
         True at the pixels of the fit windows.
     center, half : Angstrom [group]
         Where the background is anchored, and the length on which its slope acts.
+    window : Angstrom [group, line]
+        Half-widths of the fit windows.
     wave, excess, ratio, kinematics
         As in `Problem`, with a leading group axis.
     lsf, reference : km/s
@@ -71,6 +81,7 @@ class GroupClass:
     inside: Bool[B8, "group pixel"]
     center: Float[F64, " group"]
     half: Float[F64, " group"]
+    window: Float[F64, "group line"]
     wave: Float[F64, "group line"]
     excess: Float[F64, "group line"]
     ratio: Float[F64, "group line flux"]
@@ -103,9 +114,7 @@ class GroupClass:
         return self.n_flux + 2 * self.n_kin + 2
 
 
-def fit_groups(
-    line_set: LineSet, wave_of_lines: ArrayLike, window: ArrayLike
-) -> Int[I32, " line"]:
+def fit_groups(line_set: LineSet, wave_of_lines: ArrayLike, window: ArrayLike) -> Int[I32, " line"]:
     """Return the group of each line: those whose windows overlap or whose fluxes are tied.
 
     Parameters
@@ -252,7 +261,7 @@ def _stack_parts(
     of_line = np.einsum("glk,gk->gl", kinematics, reference)
     excess = np.where(line >= 0, np.maximum(lsf**2 - of_line**2, 0.0), 0.0)
     first, last = _ends(places, line >= 0)
-    window = np.where(line >= 0, limits.window[line], 0.0).max(axis=1)
+    window = np.where(line >= 0, limits.window[line], 0.0)
     least = np.maximum(_LEAST_WIDTH * reference, _LEAST_PIXELS * _pixel_velocity(gas, first))
     member = (kinematics > 0) & (line >= 0)[:, :, None]
     return GroupClass(
@@ -262,7 +271,8 @@ def _stack_parts(
         edges=edges,
         inside=pixel >= 0,
         center=0.5 * (first + last),
-        half=0.5 * (last - first) + window,
+        half=0.5 * (last - first) + window.max(axis=1),
+        window=window,
         wave=places,
         excess=excess,
         ratio=ratio,
@@ -314,7 +324,9 @@ def _width_limits(
     guess = _least(observed(np.asarray(limits.start_width)), member)
     usual = _BROADER * np.maximum(reference, least)
     return {
-        "least": np.maximum.reduce([least, thin, _most(observed(limits.width[line][..., 0]), member)]),
+        "least": np.maximum.reduce(
+            [least, thin, _most(observed(limits.width[line][..., 0]), member)]
+        ),
         "most": np.minimum(broad, _least(observed(limits.width[line][..., 1]), member)),
         "start_width": np.where((guess > 0) & np.isfinite(guess), guess, usual),
     }

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.polynomial import Chebyshev, Polynomial
+from numpy.typing import ArrayLike
 from scipy.special import erf, erfcx
 
 from betis.arrays import F64
 from betis.errors import InputError
-from betis.options import LineOptions
 from betis.products import LineFit, Spectra
 from betis.wavelength import C_KMS
 
@@ -247,7 +247,7 @@ def columns(
 
 
 def line_model(
-    lines: LineFit, gas: Spectra, *, background: bool = True, window: float | None = None
+    lines: LineFit, gas: Spectra, *, background: bool = True, window: ArrayLike = 30.0
 ) -> Float[F64, "spectrum wave"]:
     """Return the model of all lines in each spectrum, for figures and residuals.
 
@@ -260,7 +260,7 @@ def line_model(
     background
         Add the local backgrounds inside the fit windows.
     window : Angstrom
-        Half-width of the fit windows; the default of `LineOptions` where it is not given.
+        Half-width of the fit windows, a number or ``[line]``.
 
     Returns
     -------
@@ -280,7 +280,7 @@ def line_model(
     for i in range(len(lines.names)):
         _add_line(model, lines, gas, i)
     if background:
-        half = LineOptions().window if window is None else window
+        half = np.broadcast_to(np.asarray(window, dtype=float), len(lines.names))
         for group in range(lines.background_wave.size):
             _add_background(model, lines, gas, group, half)
     return model
@@ -302,11 +302,12 @@ def _add_line(model: F64, lines: LineFit, gas: Spectra, i: int) -> None:
     )
 
 
-def _add_background(model: F64, lines: LineFit, gas: Spectra, group: int, half: float) -> None:
+def _add_background(model: F64, lines: LineFit, gas: Spectra, group: int, half: F64) -> None:
     member = np.flatnonzero(lines.group == group)
     rest = lines.wave_obs[:, member] / (1 + lines.velocity[:, member] / C_KMS)
     inside = np.zeros(gas.wave.size, bool)
-    for wave in np.unique(np.round(rest[np.isfinite(rest)], 6)):
-        inside |= np.abs(gas.wave - wave) <= half
+    for i, places in zip(member, rest.T, strict=True):
+        for wave in np.unique(np.round(places[np.isfinite(places)], 6)):
+            inside |= np.abs(gas.wave - wave) <= half[i]
     value, slope = np.nan_to_num(lines.background[:, group, :, None]).swapaxes(0, 1)
     model[:, inside] += value + slope * (gas.wave[inside] - lines.background_wave[group])

@@ -4,6 +4,7 @@ A start only has to lie in the right valley, so it is found on a grid, and it ha
 each line's vote grows with the logarithm of its S/N, and a window with a spike has none. Such
 votes place even the brightest line no better than its width allows, and the noise of the others
 moves them; the last word near the velocity elected is therefore that of the brightest lines.
+Lines of a set that says so are looked for by themselves near that velocity.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from scipy.special import ndtr
 from betis.arrays import B8, F64
 from betis.linelist import LineSet
 from betis.lines.groups import GroupClass, lsf_sigma, typical
+from betis.lines.limits import line_limits
 from betis.options import LineOptions
 from betis.products import Spectra
 from betis.wavelength import C_KMS
 
-__all__ = ["start_params", "start_velocity"]
+__all__ = ["own_velocity", "start_params", "start_velocity"]
 
 
 _STEP = 25.0
@@ -30,6 +32,8 @@ _CHANCE = 4.0
 _SPIKE = 10.0
 _NEAR = 250.0
 """How far from the elected velocity the brightest lines may move it, km/s."""
+_SEEN = 4.0
+"""S/N from which a line is taken to be where it is brightest; noise gives it in 1 of 1000."""
 
 
 def start_velocity(
@@ -46,13 +50,14 @@ def start_velocity(
     -------
     The best of a grid of 25 km/s; 0 where nothing stands out from the noise.
     """
-    n_step = int(np.ceil(options.max_velocity / _STEP))
-    grid = np.linspace(-options.max_velocity, options.max_velocity, 2 * n_step + 1)
+    limits = line_limits(line_set, options)
+    grid = _grid(limits.max_velocity)
     score = np.zeros((gas.n_spectrum, grid.size))
     power, squares = np.zeros_like(score), np.zeros_like(score)
-    centers = _voting(line_set, wave)
-    for center in centers:
-        snr = _matched_snr(gas, float(center), grid, options.window)
+    is_voter = _voting(line_set, wave)
+    centers = wave[is_voter]
+    for center, window in zip(centers, limits.window[is_voter], strict=True):
+        snr = _matched_snr(gas, float(center), grid, float(window))
         score += np.log1p(snr**2)
         power += np.minimum(snr, _MOST_VOTES) ** 2
         squares += snr**2
@@ -63,8 +68,13 @@ def start_velocity(
     return np.where(found, grid[np.where(is_near, squares, -1.0).argmax(axis=1)], 0.0)
 
 
-def _voting(line_set: LineSet, wave: Float[F64, " line"]) -> Float[F64, " voter"]:
-    """Return the places of the emission lines on the axis.
+def _grid(farthest: float) -> Float[F64, " velocity"]:
+    n_step = int(np.ceil(farthest / _STEP))
+    return np.linspace(-farthest, farthest, 2 * n_step + 1)
+
+
+def _voting(line_set: LineSet, wave: Float[F64, " line"]) -> Bool[B8, " line"]:
+    """Tell the emission lines on the axis.
 
     Without the fainter line of a tied pair: alone, another bright line could be taken for it.
     """
@@ -74,13 +84,13 @@ def _voting(line_set: LineSet, wave: Float[F64, " line"]) -> Float[F64, " voter"
         and not (line.ratio < 1 and np.isfinite(place.get(line.ratio_of, np.nan)))
         for line in line_set.lines
     ]
-    return np.asarray(wave[np.array(is_voter, dtype=bool) & np.isfinite(wave)])
+    return np.asarray(np.array(is_voter, dtype=bool) & np.isfinite(wave))
 
 
 def _matched_snr(
-    gas: Spectra, center: float, grid: F64, window: float
+    gas: Spectra, center: float, grid: F64, window: float, sign: float = 1.0
 ) -> Float[F64, "spectrum velocity"]:
-    """Return the S/N of an emission line at each velocity, narrow or broad; 0 where negative.
+    """Return the S/N of a line of one sign at each velocity, narrow or broad; 0 where of the other.
 
     0 too in rows where the window holds a spike.
     """
@@ -94,7 +104,7 @@ def _matched_snr(
     z = (edges - places[:, None]) / widths[:, None, None]
     profile = (np.diff(ndtr(z), axis=-1) / np.diff(edges)).reshape(-1, edges.size - 1)
     error = gas.error[:, first:last]
-    flux = _above_median(gas.flux[:, first:last], np.isfinite(error))
+    flux = sign * _above_median(gas.flux[:, first:last], np.isfinite(error))
     spiked = _spiked(flux, error, sharp / step)
     scale = typical(error)[:, None]
     weight = np.where(spiked[:, None], 0.0, (scale / error) ** 2)
@@ -124,12 +134,68 @@ def _spiked(flux: F64, error: F64, sharp: float) -> Bool[B8, " spectrum"]:
     return np.asarray(np.any(flux - most * neighbour > _SPIKE * error, axis=1))
 
 
-def start_params(kind: GroupClass, velocity: Float[F64, " spectrum"]) -> Float[F64, "row param"]:
-    """Return the first parameters of each row of a class: no flux, 1.2 times the sharpest width."""
-    n_group, n_spectrum = kind.group.size, velocity.size
+def own_velocity(
+    kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum"]
+) -> Float[F64, "group spectrum kin"]:
+    """Return the first velocity (km/s) of each kinematic set in each spectrum.
+
+    That of the spectrum, or, where the set searches by itself, where within reach of it its lines
+    peak above 4 times the noise. A rise to the end of the reach, as a neighbouring line makes it,
+    is no peak.
+    """
+    shape = (kind.group.size, velocity.size, kind.n_kin)
+    own = np.broadcast_to(velocity[:, None], shape).copy()
+    for group, k in np.argwhere(kind.search > 0):
+        own[group, :, k] = _peak(kind, (int(group), int(k)), gas, velocity)
+    return own
+
+
+def _peak(
+    kind: GroupClass, place: tuple[int, int], gas: Spectra, velocity: Float[F64, " spectrum"]
+) -> Float[F64, " spectrum"]:
+    """Return where the lines of one kinematic set peak in each spectrum; else ``velocity``."""
+    group, k = place
+    reach = float(kind.search[group, k])
+    grid = _grid(reach + float(np.abs(velocity).max(initial=0.0)) + _STEP)
+    squares = np.zeros((gas.n_spectrum, grid.size))
+    is_member = (kind.kinematics[group, :, k] > 0) & (kind.line[group] >= 0)
+    for i in np.flatnonzero(is_member):
+        center, window = float(kind.wave[group, i]), float(kind.window[group, i])
+        squares += _seen_squares(gas, (center, window), grid, _signs(kind, group, int(i)))
+    is_near = np.abs(grid - velocity[:, None]) <= reach
+    is_top = np.zeros_like(is_near)
+    is_top[:, 1:-1] = (squares[:, 1:-1] >= squares[:, :-2]) & (squares[:, 1:-1] >= squares[:, 2:])
+    best = np.where(is_near & is_top, squares, -1.0)
+    found = best.max(axis=1) > _SEEN**2 * is_member.sum()
+    return np.where(found, grid[best.argmax(axis=1)], velocity)
+
+
+def _signs(kind: GroupClass, group: int, line: int) -> tuple[float, ...]:
+    """Return the signs that the flux of a line of a group may have."""
+    tied = kind.ratio[group, line] != 0
+    may_rise = (kind.high_flux[group, tied] > 0).all()
+    may_fall = (kind.low_flux[group, tied] < 0).all()
+    return (1.0,) * bool(may_rise) + (-1.0,) * bool(may_fall)
+
+
+def _seen_squares(
+    gas: Spectra, place: tuple[float, float], grid: F64, signs: tuple[float, ...]
+) -> Float[F64, "spectrum velocity"]:
+    """Return the square of a line's S/N at each velocity, of its better sign."""
+    center, window = place
+    return np.maximum.reduce([_matched_snr(gas, center, grid, window, sign) ** 2 for sign in signs])
+
+
+def start_params(
+    kind: GroupClass, velocity: Float[F64, "group spectrum kin"]
+) -> Float[F64, "row param"]:
+    """Return the first parameters of each row of a class: no flux, the given velocities.
+
+    The width is the set's, or 1.2 times the sharpest.
+    """
+    n_group, n_spectrum, _ = velocity.shape
     params = np.zeros((n_group, n_spectrum, kind.n_param))
     middle = kind.n_flux + kind.n_kin
-    params[:, :, kind.n_flux : middle] = velocity[:, None]
-    width = _BROADER * np.maximum(kind.reference, kind.least)
-    params[:, :, middle:-2] = width[:, None]
+    params[:, :, kind.n_flux : middle] = velocity
+    params[:, :, middle:-2] = kind.start_width[:, None]
     return params.reshape(-1, kind.n_param)

@@ -56,7 +56,7 @@ def draw_snr_histogram(content: ReportContent) -> Panel:
     axes.legend()
     axes.set(xlabel=plain(f"S/N of the bin in {content.label(content.snr.line)}"), ylabel="bins")
     axes.set_title("S/N reached")
-    beyond = _beyond_sentence(int((predicted > high).sum()), int((measured > high).sum()))
+    beyond = _beyond_sentence(predicted, measured, high)
     caption = f"{_reached_sentence(content)} {_promise_sentence(content)}{beyond}"
     return Picture(to_png(figure), "Histogram of the S/N of the bins", caption)
 
@@ -166,10 +166,15 @@ def _short_sentence(content: ReportContent) -> str:
     return f" {kept.n_short:,} of {counted(kept.n_bin, 'bin')} without a flag measure below it."
 
 
-def _beyond_sentence(predicted: int, measured: int) -> str:
-    if not predicted and not measured:
+def _beyond_sentence(
+    predicted: Float[F64, " bin"], measured: Float[F64, " bin"], high: float
+) -> str:
+    """Return how many bins are beyond the last column of the histogram, and so in it."""
+    more = int((predicted > high).sum()), int((measured > high).sum())
+    if not any(more):
         return ""
-    return f" The last column holds all beyond it: {predicted:,} predicted, {measured:,} measured."
+    too = f" as predicted, {more[1]:,} as measured" if measured.size else ""
+    return f" The last column holds those beyond it: {counted(more[0], 'bin')}{too}."
 
 
 def _edge_sentence(count: int) -> str:
