@@ -7,7 +7,7 @@ spaxels, target 10 without a margin, noise independent. PowerBin and VorBin run 
 installed (`pip install 'betis[powerbin]'`, `'betis[vorbin]'`: for non-commercial use), VorBin up to
 320 spaxels a side; both call back for the true S/N of each trial bin, as correlated noise demands,
 which is slower than their shortcuts for additive S/N². Mean, scatter and area are those of bins
-of several spaxels with S/N above 0.8 of the target, as the packages bring bins to it on average.
+of several spaxels with S/N above 0.8 of the target, as PowerBin brings bins to it on average.
 """
 
 import argparse

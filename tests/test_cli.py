@@ -6,6 +6,7 @@ import pytest
 
 from betis.cli import FLAG_TYPES, main
 from betis.config import FLAGS, options_from
+from betis.linelist import load_line_set
 from betis.options import Options
 
 
@@ -72,6 +73,25 @@ def test_templates_are_listed_and_shown(capsys):
     assert "vacuum" in capsys.readouterr().out
 
 
+def test_line_sets_are_listed_and_shown(capsys):
+    assert main(["line-set", "list"]) == 0
+    said = capsys.readouterr().out
+    assert "standard" in said
+    assert "39 lines, 10 in absorption" in said
+    assert main(["line-set", "show", "betis41"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split()[:4] == ["name", "line", "air", "[Å]"]
+    assert [row.split()[0] for row in rows] == list(load_line_set("betis41").names)
+    (sodium,) = (row for row in rows if row.startswith("NaI5890"))
+    for part in ("5889.951", "5891.583", "≤ 0", "± 15", "guess within 10 Å", "van Hoof"):
+        assert part in sodium
+
+
+def test_a_line_set_that_is_nowhere_is_one_sentence(capsys):
+    assert main(["line-set", "show", "betis42"]) == 2
+    assert "there is no line set 'betis42'" in capsys.readouterr().err
+
+
 def test_templates_are_converted(tmp_path, capsys):
     from importlib import resources
 
@@ -80,7 +100,7 @@ def test_templates_are_converted(tmp_path, capsys):
     assert main(["templates", "show", str(tmp_path / "mine.npz")]) == 0
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "inspect", "bin", "templates"])
+@pytest.mark.parametrize("command", ["run", "demo", "inspect", "bin", "templates", "line-set"])
 def test_help_of_every_command(command, capsys):
     assert main([command, "--help"]) == 0
     assert "Usage" in capsys.readouterr().out

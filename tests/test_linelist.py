@@ -1,4 +1,4 @@
-"""Line sets: the shipped one, and what a user's file may hold."""
+"""Line sets: the shipped ones, and what a user's file may hold."""
 
 import re
 import tomllib
@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from betis.errors import ConfigError, InputError
-from betis.linelist import Line, LineSet, load_line_set
+from betis.linelist import Bounds, Line, LineSet, describe_line, load_line_set, set_names
 from betis.wavelength import air_to_vacuum, rest_wave
 
 STANDARD = load_line_set()
+BETIS41 = load_line_set("betis41")
 GREEK = {"Ha": "Hα", "Hb": "Hβ", "Hg": "Hγ", "Hd": "Hδ"}
 
 
@@ -128,7 +129,8 @@ TIED = 'ratio = {{ of = "{}", value = {} }}\n'
         ("line = 3\n", r"holds no \[\[line\]\] table; add at least one line"),
         (HALPHA + HALPHA, "names Ha6563 twice; keep one"),
         ('[[line]]\nname = "Ha6563"\n', r"keys \['name'\]; each needs name and air"),
-        (HALPHA + "wide = 1\n", r"keys \['air', 'name', 'wide'\]; .* may have absorption, kin"),
+        (HALPHA + "wide = 1\n", r"keys \['air', 'name', 'wide'\]; .* may have absorption, bounds"),
+        (HALPHA + "vacuum = 6564.6\n", r"keys .*; each needs name and air \(or vacuum\)"),
         (HALPHA + TIED.format("Hb4861", 0.5), "a flux to Hb4861, which it does not hold"),
         (HALPHA + TIED.format("Ha6563", 0.5), "a flux to Ha6563, which is tied itself; tie both"),
         (HALPHA + TIED.format("Ha6563", -1), r"Ha6563 with a ratio whose value = -1; .* positive"),
@@ -146,6 +148,167 @@ def test_a_file_that_is_no_line_set_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         load_line_set(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[sets]\n", "has the table 'sets'; expected one of line, set"),
+        ("[set]\nwidth = 3\n", r"has in \[set\] the key 'width'; expected one of bounds, fwhm"),
+        ("[set]\nkinematics = 'tied'\n", "has kinematics = 'tied'; expected one of doublet, fre"),
+        ("[set]\nwindow = 0\n", "with window = 0; expected a positive number"),
+        ("[set]\nfwhm = true\n", "with fwhm = True; expected a positive number"),
+    ],
+)
+def test_a_set_with_a_wrong_head_is_refused(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text + HALPHA)
+    with pytest.raises(InputError, match=message):
+        load_line_set(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sign = 'up'", "with sign = 'up'; expected one of any, emission, absorption"),
+        ("sign = 'emission'\nabsorption = true", "'emission' and absorption = true, which contr"),
+        ("sign = 'absorption'\nabsorption = false", "absorption = false, which contradict each"),
+        ("absorption = 1", "with absorption = 1; expected true or false"),
+        ("window = -3", "with window = -3; expected a positive number"),
+        ("plane = 'one'", "with plane = 'one'; expected a whole number from 1"),
+        ("bounds = 300", "with bounds = 300; expected a table such as"),
+        ("bounds = { fwhm = [1, 2] }", "in its bounds, the key 'fwhm'; expected one of shift, sig"),
+        ("bounds = { sigma = 300 }", "the bound sigma = 300; expected two numbers, the smaller"),
+        ("bounds = { sigma = [0, '9'] }", "the bound sigma = .*; expected two numbers, the small"),
+        ("bounds = { velocity = [9, -9] }", r"bound velocity = \[9, -9\]; expected two numbers"),
+        ("bounds = { sigma = [-9, 9] }", r"sigma = \[-9, 9\]; a dispersion is not negative"),
+        ("bounds = { shift = 0 }", "with the bound shift = 0; expected a positive number"),
+        ("bounds = { width = [0.5, 2] }", r"a multiple of fwhm; add it to \[set\]"),
+    ],
+)
+def test_a_line_with_wrong_limits_is_refused(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(HALPHA + text + "\n")
+    with pytest.raises(InputError, match=message):
+        load_line_set(path)
+
+
+def test_a_tie_to_a_line_of_another_sign_is_refused(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        HALPHA + "sign = 'emission'\n" + '[[line]]\nname = "X"\nair = 6600\n'
+        'ratio = { of = "Ha6563", value = 0.5 }\n'
+    )
+    with pytest.raises(InputError, match="ties the flux of X to a line of another sign"):
+        load_line_set(path)
+
+
+def test_a_wavelength_in_vacuum_is_the_one_in_air(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[[line]]\nname = "Ha6563"\nvacuum = 6564.614\n')
+    line = load_line_set(path).lines[0]
+    assert line.vacuum == pytest.approx(6564.614, abs=1e-9)
+    assert line.air == pytest.approx(6562.80, abs=0.01)
+
+
+def test_the_limits_of_a_line_go_before_those_of_its_set(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "[set]\nwindow = 20\nmax_velocity = 300\nmax_sigma = 200\nfwhm = 3\nsign = 'emission'\n"
+        "search = 4\nsource = 'a table'\nbounds = { shift = 5, width = [0.5, 2] }\n"
+        + HALPHA
+        + '[[line]]\nname = "NaI5890"\nair = 5889.951\nsign = "absorption"\nwindow = 15\n'
+        'search = 10\nsource = "another"\n'
+        "bounds = { velocity = [-900, 100], sigma = [10, 90], width = [1, 2] }\n"
+    )
+    found = load_line_set(path)
+    common, own = found.lines
+    assert (found.window, found.max_velocity, found.max_sigma, found.fwhm) == (20, 300, 200, 3)
+    assert (common.sign, common.search, common.source) == ("emission", 4, "a table")
+    assert common.bounds == Bounds(shift=5.0, width=(0.5, 2.0))
+    assert (common.window, own.window, own.search, own.source) == (None, 15, 10, "another")
+    assert (own.sign, own.absorption, common.absorption) == ("absorption", True, False)
+    assert own.bounds == Bounds(
+        velocity=(-900, 100), sigma=(10.0, 90.0), shift=5.0, width=(1.0, 2.0)
+    )
+
+
+@pytest.mark.parametrize("line_set", [STANDARD, BETIS41], ids=["standard", "betis41"])
+def test_each_kinematics_joins_the_lines_that_it_names(line_set):
+    free, one, gas = (line_set.tied(mode) for mode in ("free", "one", "ionisation"))
+    for line, alone, together, of_gas in zip(
+        line_set.lines, free.lines, one.lines, gas.lines, strict=True
+    ):
+        assert alone.kinematics == (line.ratio_of or line.name)
+        shared = line.kinematics if line.absorption else "gas"
+        assert together.kinematics == shared
+        assert of_gas.kinematics == (line.ionisation or line.kinematics)
+    assert line_set.tied() == line_set.tied("doublet") == line_set
+    for mode in (free, one, gas):
+        assert mode.tied() == mode
+
+
+def test_kinds_of_gas_that_no_line_says_are_refused():
+    bare = LineSet(
+        name="bare", lines=(Line(name="Ha6563", air=6562.8, label="Ha", kinematics="Ha"),)
+    )
+    with pytest.raises(ConfigError, match="no line of the set 'bare' says its ionisation"):
+        bare.tied("ionisation")
+
+
+def test_every_kind_of_gas_is_one_of_three_and_only_absorption_has_none():
+    for line in (*STANDARD.lines, *BETIS41.lines):
+        if line.name != "unidentified6825":
+            assert (line.ionisation == "") == line.absorption
+        assert line.ionisation in {"", "balmer", "low", "high"}
+
+
+def test_betis41_has_each_plane_once_but_doublets_that_are_summed():
+    planes = [line.plane for line in BETIS41.lines]
+    assert set(planes) == set(range(1, 38))
+    twice = {line.name for line in BETIS41.lines if planes.count(line.plane) == 2}
+    assert twice == {"OII3726", "OII3729", "NI5198", "NI5200"}
+    cards = {line.plane: line.card for line in BETIS41.lines}
+    assert len(set(cards.values())) == 37
+    for line in BETIS41.lines:
+        assert line.card == cards[line.plane]
+        assert abs(float(line.card.split()[-1]) - line.air) < 3.5
+
+
+def test_betis41_has_the_wavelengths_names_and_kinds_of_the_standard_set():
+    for line in BETIS41.lines:
+        assert line.name.endswith(str(round(line.air)))
+        assert line.source
+        if line.name in STANDARD.names:
+            other = STANDARD[line.name]
+            assert (line.air, line.label) == (other.air, other.label)
+            assert (line.ionisation, line.absorption) == (other.ionisation, other.absorption)
+
+
+def test_betis41_has_ten_absorption_lines_and_every_line_one_sign():
+    absorbed = {line.name for line in BETIS41.lines if line.absorption}
+    assert len(absorbed) == 10
+    for line in BETIS41.lines:
+        assert line.sign == ("absorption" if line.name in absorbed else "emission")
+        assert line.search == (10.0 if line.name in absorbed else 5.0)
+        assert (line.bounds.shift, line.bounds.width) == (5.0, (0.5, 2.0))
+
+
+def test_the_halpha_window_of_betis41_is_that_of_the_scripts():
+    held = [BETIS41[name] for name in ("NII6548", "Ha6563", "NII6583")]
+    peak = BETIS41["Ha6563"].air
+    assert min(line.air - line.window for line in held) == pytest.approx(peak - 43.0)
+    assert max(line.air + line.window for line in held) == pytest.approx(peak + 47.0)
+
+
+@pytest.mark.parametrize("name", set_names())
+def test_what_a_set_says_of_its_lines_can_be_shown(name):
+    for line in load_line_set(name).lines:
+        said = describe_line(line)
+        assert said["name"] == line.name
+        assert float(said["vacuum [Å]"]) == pytest.approx(line.vacuum, abs=1e-3)
+        assert (said["sign"] == "") == (line.sign == "any")
+        assert ("of the guess" in said["bounds"]) == (line.bounds.width is not None)
 
 
 def test_a_set_that_is_nowhere_is_refused():

@@ -161,10 +161,7 @@ def quadtree(
     ConfigError, InputError
         Where an option is wrong, shapes differ, or no spaxel is usable.
     """
-    chosen = validated(
-        BinningOptions,
-        {"target": target, "correlation": 0.0 if correlation is None else correlation, **options},
-    )
+    chosen = _binning_options(target, correlation, options)
     return quadtree_binning.quadtree(
         np.asarray(signal, dtype=float), np.asarray(noise, dtype=float), chosen
     )
@@ -203,10 +200,7 @@ def voronoi(
     ConfigError, InputError
         Where an option is wrong, shapes differ, or no spaxel is usable.
     """
-    chosen = validated(
-        BinningOptions,
-        {"target": target, "correlation": 0.0 if correlation is None else correlation, **options},
-    )
+    chosen = _binning_options(target, correlation, options)
     return voronoi_binning.voronoi(
         np.asarray(signal, dtype=float), np.asarray(noise, dtype=float), chosen
     )

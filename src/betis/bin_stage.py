@@ -135,7 +135,7 @@ def _warn(run: Run, bins: BinMap, measured: SnrMap) -> None:
             "the field is binned as diffuse; regions.peak_snr lower than "
             f"{run.options.regions.peak_snr:g} finds fainter ones.",
         )
-    ratio = promise_kept(bins)
+    ratio = bins.promise
     if abs(ratio - 1) > _PROMISE:
         run.warn(
             "bin",
@@ -143,14 +143,6 @@ def _warn(run: Run, bins: BinMap, measured: SnrMap) -> None:
             "the one predicted from the map (median); --strict-snr merges bins until the measured "
             "one reaches the target.",
         )
-
-
-def promise_kept(bins: BinMap) -> float:
-    """Return the median of measured over predicted S/N of the bins without a flag; 1 for none."""
-    good = bins.flags == 0
-    if bins.snr_measured is None or not np.isfinite(bins.snr_measured[good]).any():
-        return 1.0
-    return float(np.nanmedian(bins.snr_measured[good] / bins.snr[good]))
 
 
 def _warn_of_copies(run: Run) -> None:

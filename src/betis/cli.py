@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 templates_app = typer.Typer(help="Stellar bases: list, show, convert.", no_args_is_help=True)
 app.add_typer(templates_app, name="templates")
+line_set_app = typer.Typer(help="Sets of lines: list, show.", no_args_is_help=True)
+app.add_typer(line_set_app, name="line-set")
 export_app = typer.Typer(help="Files for other programs, made from a run.", no_args_is_help=True)
 app.add_typer(export_app, name="export")
 
@@ -28,7 +30,7 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder.")]
 ConfigFile = Annotated[Path | None, typer.Option("-c", "--config", help="TOML file of options.")]
 Redshift = Annotated[float | None, typer.Option("-z", "--redshift", help="Redshift.")]
-LineSetName = Annotated[str, typer.Option("--line-set", help="standard, or a TOML file.")]
+LineSetName = Annotated[str, typer.Option("--line-set", help="standard, betis41, or a TOML file.")]
 
 
 def _number_or_text(text: str) -> float | str:
@@ -51,11 +53,17 @@ FLAG_TYPES: dict[str, Any] = {
         str | None,
         typer.Option(help="auto, the reader to force (muse, manga, ...), or a TOML file."),
     ],
-    "snr_line": Annotated[str | None, typer.Option(help="Line whose S/N the bins must reach.")],
+    "snr_line": Annotated[
+        str | None,
+        typer.Option(help="Line whose S/N the bins must reach: SII6731, A+B, min(A,B), continuum."),
+    ],
     "snr_method": Annotated[str | None, typer.Option(help="matched or betis.")],
     "target_snr": Annotated[float | None, typer.Option(help="S/N that each bin must reach.")],
     "binning": Annotated[
-        str | None, typer.Option(help="quadtree, voronoi, regions, spaxel, or FILE.fits[EXTNAME].")
+        str | None,
+        typer.Option(
+            help="quadtree, voronoi, regions, spaxel, powerbin, vorbin, or FILE.fits[EXT]."
+        ),
     ],
     "regions_map": Annotated[
         Path | None, typer.Option(help="Segmentation for --binning regions: FILE.fits[EXTNAME].")
@@ -75,7 +83,7 @@ FLAG_TYPES: dict[str, Any] = {
     ],
     "continuum": Annotated[str | None, typer.Option(help="templates or none.")],
     "templates": Annotated[str | None, typer.Option(help="Stellar base: bpass, or a path.")],
-    "line_set": Annotated[str | None, typer.Option(help="standard, or a TOML file.")],
+    "line_set": Annotated[str | None, typer.Option(help="standard, betis41, or a TOML file.")],
     "device": Annotated[str | None, typer.Option(help="auto, cpu or gpu.")],
     "cores": Annotated[int | None, typer.Option(help="Host cores; 0 for all.")],
 }
@@ -240,6 +248,26 @@ def convert(
 
     save_templates(output, load_templates(source, spectra_dir=spectra, fwhm=fwhm))
     typer.echo(f"wrote {output}")
+
+
+@line_set_app.command("list")
+def list_line_sets() -> None:
+    """List the sets that ship with betis."""
+    from betis.console import show_facts
+    from betis.linelist import describe_set, load_line_set, set_names
+
+    show_facts({name: describe_set(load_line_set(name)) for name in set_names()})
+
+
+@line_set_app.command("show")
+def show_line_set(
+    source: Annotated[str, typer.Argument(metavar="SET", help="Name of a set, or a TOML file.")],
+) -> None:
+    """Show the lines of a set: wavelengths, ties, signs, windows, bounds and sources."""
+    from betis.console import show_table
+    from betis.linelist import describe_line, load_line_set
+
+    show_table([describe_line(line) for line in load_line_set(source).lines])
 
 
 @export_app.command()

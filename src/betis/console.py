@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import Any, cast
 
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -29,6 +31,8 @@ from betis.mock.table import recovery_table
 from betis.resampling import Method
 
 _WIDTH = 12
+_WIDEST = 1000
+"""Columns of a table that is not cut."""
 
 
 class ConsoleListener:
@@ -146,3 +150,16 @@ def show_facts(facts: Mapping[str, str]) -> None:
     for name, value in facts.items():
         table.add_row(f"[bold]{name}[/bold]", value)
     Console().print(table)
+
+
+def show_table(rows: list[dict[str, str]]) -> None:
+    """Print rows as a table, as wide as it has to be; columns that are empty are left out."""
+    table = Table(box=None, pad_edge=False)
+    shown = [name for name in rows[0] if any(row[name] for row in rows)]
+    for name in shown:
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*(escape(row[name]) for name in shown))
+    console = Console()
+    wide = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    Console(width=max(wide, console.width)).print(table, highlight=False)

@@ -229,6 +229,20 @@ def set_names() -> tuple[str, ...]:
     return tuple(_SHIPPED)
 
 
+def describe_set(line_set: LineSet) -> str:
+    """Return in words how many lines a set has, and what holds for all of them."""
+    absorbed = sum(line.absorption for line in line_set.lines)
+    numbers = {
+        "window ± {:g} Å": line_set.window,
+        "velocities within {:g} km/s": line_set.max_velocity,
+        "dispersions up to {:g} km/s": line_set.max_sigma,
+        "first guess of {:g} Å FWHM": line_set.fwhm,
+    }
+    said = [text.format(value) for text, value in numbers.items() if value is not None]
+    count = f"{len(line_set.lines)} lines, {absorbed} in absorption"
+    return "; ".join([count, f"kinematics {line_set.kinematics}", *said])
+
+
 def describe_line(line: Line) -> dict[str, str]:
     """Return what a set says of a line, in words: a column of a table each."""
     return {

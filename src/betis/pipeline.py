@@ -262,7 +262,7 @@ STAGES: dict[str, Stage] = {
         tables=("lines",),
         make=stages.fit_lines,
         write=lambda path, made, run, cards: row_files.write_lines(
-            path, made, stages.chosen_lines(run), cards
+            path, made, stages.tied_lines(run), cards
         ),
         read=row_files.read_lines,
     ),

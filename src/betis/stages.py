@@ -24,6 +24,7 @@ from betis.io.readers import read_cube
 from betis.io.templates import load_templates
 from betis.linelist import LineSet, load_line_set
 from betis.lines import fit as line_fit
+from betis.lines.limits import line_limits
 from betis.lines.model import line_model
 from betis.maps import Maps, make_maps
 from betis.mock import Recovery, compare, read_truth
@@ -100,6 +101,11 @@ def open_cube(run: Run) -> Cube:
 def chosen_lines(run: Run) -> LineSet:
     """Return the line set of the run."""
     return load_line_set(run.options.lines.line_set)
+
+
+def tied_lines(run: Run) -> LineSet:
+    """Return the line set of the run with the kinematics that its lines share in the fit."""
+    return chosen_lines(run).tied(run.options.lines.kinematics)
 
 
 def measure_snr(run: Run) -> SnrMap:
@@ -261,7 +267,9 @@ def compose_report(run: Run) -> ReportContent:
         line_set=chosen_lines(run),
         sky=cube.sky,
         model_lines=lambda rows: line_model(
-            lines.take(rows), _nebular(run, rows)[0], window=run.options.lines.window
+            lines.take(rows),
+            _nebular(run, rows)[0],
+            window=line_limits(chosen_lines(run), run.options.lines).window,
         ),
         timings={
             Path(name).stem: fact["seconds"] for name, fact in known.get("stages", {}).items()

@@ -5,58 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import label
+from tests.binning.fields import field
 
 import betis
 from betis.binning.quadtree import quadtree
 from betis.binning.spaxel import spaxels
 from betis.errors import ConfigError, InputError
-from betis.flags import Flag
 from betis.options import BinningOptions
-
-
-def field(seed, shape=(37, 53), holes=0.05):
-    rng = np.random.default_rng(seed)
-    y, x = np.indices(shape)
-    bright = 30 * np.exp(-np.hypot(y - shape[0] / 2, x - shape[1] / 3) / 6)
-    noise = rng.uniform(0.5, 2.0, shape)
-    signal = bright + noise * rng.normal(size=shape)
-    signal[rng.uniform(size=shape) < holes] = np.nan
-    return signal, noise
-
-
-def own_snr(bins, signal, noise, correlation=0.0):
-    """S/N of each bin recomputed spaxel by spaxel."""
-    result = []
-    for bin_id in range(bins.n_bin):
-        inside = bins.bin_id == bin_id
-        growth = 1 + correlation * np.log10(inside.sum())
-        result.append(signal[inside].sum() / np.sqrt((noise[inside] ** 2).sum()) / growth)
-    return np.array(result)
-
-
-@given(
-    seed=st.integers(0, 1000),
-    target=st.floats(3, 30),
-    n_y=st.integers(1, 40),
-    n_x=st.integers(1, 40),
-    correlation=st.sampled_from([0.0, 0.3, 1.07]),
-)
-def test_every_bin_reaches_the_target_or_says_so(seed, target, n_y, n_x, correlation):
-    signal, noise = field(seed, (n_y, n_x), holes=0.0)
-    bins = quadtree(signal, noise, BinningOptions(target=target, correlation=correlation))
-    again = own_snr(bins, signal, noise, correlation)
-    np.testing.assert_allclose(bins.snr, again, rtol=1e-9)
-    low = (bins.flags & Flag.LOW_SNR) != 0
-    assert np.array_equal(low, bins.snr < target)
-
-
-@given(seed=st.integers(0, 1000))
-def test_every_usable_spaxel_is_in_exactly_one_connected_bin(seed):
-    signal, noise = field(seed)
-    bins = quadtree(signal, noise, BinningOptions())
-    assert np.array_equal(bins.bin_id >= 0, np.isfinite(signal))
-    assert np.array_equal(np.bincount(bins.bin_id[bins.bin_id >= 0]), bins.n_spaxel)
-    assert all(label(bins.bin_id == number)[1] == 1 for number in range(bins.n_bin))
 
 
 def test_a_bright_spaxel_in_emptiness_stays_alone():
@@ -81,27 +36,12 @@ def test_a_uniform_field_makes_equal_square_blocks():
     assert np.all(bins.flags == 0)
 
 
-@pytest.mark.parametrize("target", [5.0, 10.0])
-@pytest.mark.parametrize("seed", range(4))
-def test_pure_noise_never_passes(seed, target):
-    signal = np.random.default_rng(seed).normal(size=(128, 128))
-    bins = quadtree(signal, np.ones_like(signal), BinningOptions(target=target))
-    assert np.all(bins.flags == Flag.LOW_SNR)
-
-
 def test_quantised_signal_merges_no_bins():
     rng = np.random.default_rng(2)
     signal = rng.integers(5, 9, (64, 64)).astype(float)
     bins = quadtree(signal, np.ones_like(signal), BinningOptions(target=10.0))
     assert bins.n_bin == np.unique(bins.bin_id).size
     assert all(label(bins.bin_id == number)[1] == 1 for number in range(bins.n_bin))
-
-
-def test_signal_and_noise_scale_together():
-    signal, noise = field(3)
-    one = quadtree(signal, noise, BinningOptions())
-    many = quadtree(1e-17 * signal, 1e-17 * noise, BinningOptions())
-    assert np.array_equal(one.bin_id, many.bin_id)
 
 
 def test_spaxels_are_the_identity():

@@ -23,7 +23,8 @@ SET = load_line_set().select(
 STRENGTH = {
     "Hb4861": 0.5, "OIII4959": 0.33557, "OIII5007": 1.0, "HeI5876": 0.4, "NaI5890": -0.6,
     "NaI5896": -0.4, "NII6548": 0.32787, "Ha6563": 1.5, "NII6583": 1.0, "SII6716": 0.6,
-    "SII6731": 0.5,
+    "SII6731": 0.5, "MgI5175": -0.5, "DIB5780": -0.3, "DIB6284": -0.3, "KI7665": -0.4,
+    "KI7699": -0.3, "CaII8498": -0.5, "CaII8542": -0.7, "CaII8662": -0.6,
 }  # fmt: skip
 
 
@@ -51,20 +52,24 @@ def simulate(
     level: float = 0.0,
     lines: LineSet = SET,
     wave: NDArray[Any] | None = None,
+    apart: float = 0.0,
 ) -> Truth:
     """Rows with lines at random velocities and widths (km/s), white noise, and a flat level.
 
-    ``strength`` is the flux of the strongest line but Halpha, a number or a range.
+    ``strength`` is the flux of the strongest line but Halpha, a number or a range; ``apart`` how
+    far the velocity of absorption lines may lie from that of the others, km/s.
     """
     rng = np.random.default_rng(seed)
     wave = axis() if wave is None else wave
     velocity = rng.uniform(-200, 200, n_spectrum)
     width = rng.uniform(*sigma, n_spectrum)
     scale = rng.uniform(*np.broadcast_to(strength, 2), n_spectrum)
+    drift = np.random.default_rng([seed, 1]).uniform(-apart, apart, n_spectrum)
     half = np.diff(wave, append=2 * wave[-1] - wave[-2]) / 2
     flux, truth = np.full((n_spectrum, wave.size), float(level)), []
     for line, place in zip(lines.lines, lines.waves("air", 0.0), strict=True):
-        center = (place * (1 + velocity / C_KMS))[:, None]
+        speed = velocity + drift if line.absorption else velocity
+        center = (place * (1 + speed / C_KMS))[:, None]
         spread = np.hypot(center * width[:, None] / C_KMS, fwhm / FWHM_PER_SIGMA)
         own = scale * STRENGTH.get(line.name, 0.1)
         share = norm.cdf(wave + half, center, spread) - norm.cdf(wave - half, center, spread)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.collections import LineCollection
@@ -78,7 +78,8 @@ def test_a_bin_with_two_flags_is_in_both_rows_and_the_note_says_so(small):
     rows = {row[0]: row[1:5] for row in share_table(with_bins(small, flags=both))}
     assert rows["LOW_SNR"] == rows["NO_DATA"]
     assert "several flags" in share_note(with_bins(small, flags=both))
-    assert "several flags" not in share_note(small)
+    one = np.full_like(small.bins.flags, Flag.NO_DATA)
+    assert "several flags" not in share_note(with_bins(small, flags=one))
 
 
 @given(seed=st.integers(0, 50))
@@ -107,7 +108,7 @@ def field_of(signal, bins):
     return field
 
 
-@pytest.mark.parametrize("signal", [np.zeros((8, 8)), np.full((8, 8), -2.0)])
+@pytest.mark.parametrize("signal", [np.zeros((8, 8)), np.full((8, 8), -2.0), np.full((8, 8), 0.3)])
 def test_a_field_without_light_has_no_shares_of_it(small, signal):
     dark = with_signal(small, signal)
     assert {row[4] for row in share_table(dark)[1:]} == {"–"}
@@ -121,7 +122,7 @@ def test_spaxels_without_a_signal_are_not_of_the_field(small):
     signal[outside] = np.nan
     found = shares(with_signal(small, signal, 0.1))
     assert found["in no bin"] == (0, 0, 0)
-    assert found["all"][0] == small.bins.n_spaxel.sum()
+    assert found["all"][:2] == (small.bins.n_spaxel.sum(), 100)
 
 
 def test_the_ratio_is_of_the_bins_without_a_flag(content):
@@ -155,6 +156,15 @@ def test_measured_nowhere_is_said_in_both_panels(small):
     assert draw_measured_snr(unknown) == "Measured against predicted S/N: no bin has both."
 
 
+def test_the_histogram_shows_the_measured_values(small):
+    far = with_bins(small, target=1e5)
+    one, other = (
+        draw_snr_histogram(with_bins(far, snr_measured=np.full(small.bins.n_bin, value)))
+        for value in (20.0, 5e4)
+    )
+    assert one.png != other.png
+
+
 def test_every_bin_flagged_is_drawn_and_has_no_ratio(small):
     low = with_bins(small, flags=np.full_like(small.bins.flags, Flag.LOW_SNR))
     assert np.isnan(promise(low.bins).ratio)
@@ -166,6 +176,7 @@ def test_every_bin_flagged_is_drawn_and_has_no_ratio(small):
     assert share_table(low)[1][1] == "0"
 
 
+@settings(max_examples=12)  # Drawing is slow.
 @given(
     values=arrays(float, (2, 9), elements=st.floats(-1e6, 1e6) | st.just(float("nan"))),
     target=st.sampled_from([10.0, 1e5, float("nan")]),
@@ -239,7 +250,7 @@ def test_regions_are_counted_and_change_the_picture(small):
     marked = with_bins(with_signal(small, np.ones((8, 8)), 0.01), is_region=region)
     area = 100 * small.bins.n_spaxel[:2].sum() / 64
     assert region_sentence(marked) == (
-        f"Red: 2 regions, with {area:.3g} % of the light and {area:.3g} % of the area."
+        f"Orange: 2 regions, with {area:.3g} % of the light and {area:.3g} % of the area."
     )
     assert draw_outlines(marked).caption.endswith(region_sentence(marked))
     assert draw_outlines(marked).png != draw_outlines(with_bins(marked, is_region=None)).png
@@ -258,7 +269,7 @@ def test_too_many_bins_are_not_outlined(small, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("settings", "method"),
+    ("asked", "method"),
     [
         ({}, None),
         ({"binning.method": "voronoi"}, "voronoi"),
@@ -283,8 +294,8 @@ def test_too_many_bins_are_not_outlined(small, monkeypatch):
         ),
     ],
 )
-def test_the_method_is_that_of_the_settings(small, settings, method):
-    assert binning_facts(replace(small, settings=settings)).get("method") == method
+def test_the_method_is_that_of_the_settings(small, asked, method):
+    assert binning_facts(replace(small, settings=asked)).get("method") == method
 
 
 def test_target_and_margin(small):

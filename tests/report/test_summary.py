@@ -113,6 +113,10 @@ def test_a_share_is_never_rounded_to_nothing_or_all(share):
     assert percent(-share).startswith(("−", "> −")) == (share > 0)
 
 
+def test_a_negative_share_is_said_as_such():
+    assert [percent(share) for share in (-0.3, -1e-6)] == ["−30 %", "> −0.1 %"]
+
+
 @given(st.floats(-1e12, 1e12).filter(lambda value: value == 0 or abs(value) > 1e-12))
 def test_numbers_can_be_read_back(value):
     text = number(value).replace("−", "-").replace(",", "")

@@ -24,7 +24,6 @@ SETTLED = 5e-4
 """Share of spaxels that change their bin in a pass below which the bins have settled."""
 
 GAIN = 0.5
-BURST = False
 """Share of the missing area by which a bubble grows in a pass."""
 
 SPLIT_AT = (8, 16, 24, 32)

@@ -2,7 +2,7 @@
 
 Both may be used for non-commercial purposes only, so they are extras that no other part of betis
 needs. Their bins are cut where they are in several pieces, and measured as those of any binning:
-as they bring bins to the S/N asked for on average, many fall short of it and are flagged.
+PowerBin brings bins to the S/N asked for on average, so that many fall short and are flagged.
 """
 
 from __future__ import annotations

@@ -13,18 +13,11 @@ from betis.arrays import B8, F64, I32, Index
 from betis.errors import InputError
 from betis.flags import Flag
 from betis.linelist import LineSet
-from betis.lines.groups import (
-    GroupClass,
-    fit_groups,
-    free_flux,
-    group_classes,
-    near_start,
-    problems,
-)
+from betis.lines.descent import solve_groups
+from betis.lines.groups import GroupClass, fit_groups, free_flux, group_classes
 from betis.lines.limits import line_limits
-from betis.lines.measure import LineValues, measure, n_free
-from betis.lines.solver import solve
-from betis.lines.start import own_velocity, start_params, start_velocity
+from betis.lines.measure import LineValues, measure
+from betis.lines.start import start_velocity
 from betis.options import LineOptions
 from betis.products import ContinuumFit, LineFit, Spectra
 
@@ -135,12 +128,8 @@ def _on_axis(wave: F64, gas: Spectra, window: F64) -> Float[F64, " line"]:
 
 def _fit_class(kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum"]) -> LineValues:
     """Fit the groups of one class in some spectra; rows are group by group."""
-    start = start_params(kind, own_velocity(kind, gas, velocity))
-    rows, scale = problems(kind, gas)
-    rows = near_start(kind, rows, start)
-    skip = (rows.weight > 0).sum(axis=1) <= n_free(rows)
-    solution = solve(start, rows, skip)
-    return measure(kind, rows, scale, solution)
+    solved = solve_groups(kind, gas, velocity)
+    return measure(kind, solved.rows, solved.scale, solved.solution)
 
 
 def _depth_errors(

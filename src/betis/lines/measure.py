@@ -17,7 +17,7 @@ from betis.lines.model import Problem, columns, line_terms, model_of
 from betis.lines.solver import Solution
 from betis.wavelength import C_KMS
 
-__all__ = ["LineValues", "measure", "n_free"]
+__all__ = ["LineValues", "known_flux", "measure", "n_free"]
 
 
 _CORE, _SUM = 2.0, 3.0
@@ -57,13 +57,13 @@ class LineValues:
 
 def n_free(rows: Problem) -> Int[Index, " row"]:
     """Return how many parameters of each row are free: padding and absent lines are not."""
-    flux = _known_flux(rows)
+    flux = known_flux(rows)
     line = np.einsum("rlf,rf->rl", np.abs(rows.ratio), flux.astype(float)) > 0
     kin = np.einsum("rlk,rl->rk", rows.kinematics, line.astype(float)) > 0
     return np.asarray(flux.sum(axis=1) + 2 * kin.sum(axis=1) + 2)
 
 
-def _known_flux(rows: Problem) -> Bool[B8, "row flux"]:
+def known_flux(rows: Problem) -> Bool[B8, "row flux"]:
     """Tell the fluxes that have data."""
     n_flux = rows.ratio.shape[2]
     return np.asarray(rows.upper[:, :n_flux] > rows.lower[:, :n_flux])
@@ -232,7 +232,7 @@ def _flags(
     n_flux, n_kin = rows.ratio.shape[2], rows.kinematics.shape[2]
     bound = (solution.params <= rows.lower) | (solution.params >= rows.upper)
     velocity, width = bound[:, n_flux : n_flux + n_kin], bound[:, n_flux + n_kin : -2]
-    known = _known_flux(rows)
+    known = known_flux(rows)
     at_bound = np.einsum("rlk,rk->rl", rows.kinematics, (velocity | width).astype(float)) > 0
     at_bound |= _tied(np.abs(rows.ratio), (bound[:, :n_flux] & known).astype(float)) > 0
     flags = np.where(at_bound, Flag.AT_BOUND, 0)

@@ -135,23 +135,27 @@ def _spiked(flux: F64, error: F64, sharp: float) -> Bool[B8, " spectrum"]:
 
 
 def own_velocity(
-    kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum"]
+    kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum"], seen: float = _SEEN
 ) -> Float[F64, "group spectrum kin"]:
     """Return the first velocity (km/s) of each kinematic set in each spectrum.
 
     That of the spectrum, or, where the set searches by itself, where within reach of it its lines
-    peak above 4 times the noise. A rise to the end of the reach, as a neighbouring line makes it,
+    peak above an S/N of ``seen``. A rise to the end of the reach, as a neighbouring line makes it,
     is no peak.
     """
     shape = (kind.group.size, velocity.size, kind.n_kin)
     own = np.broadcast_to(velocity[:, None], shape).copy()
     for group, k in np.argwhere(kind.search > 0):
-        own[group, :, k] = _peak(kind, (int(group), int(k)), gas, velocity)
+        own[group, :, k] = _peak(kind, (int(group), int(k)), gas, velocity, seen)
     return own
 
 
 def _peak(
-    kind: GroupClass, place: tuple[int, int], gas: Spectra, velocity: Float[F64, " spectrum"]
+    kind: GroupClass,
+    place: tuple[int, int],
+    gas: Spectra,
+    velocity: Float[F64, " spectrum"],
+    seen: float,
 ) -> Float[F64, " spectrum"]:
     """Return where the lines of one kinematic set peak in each spectrum; else ``velocity``."""
     group, k = place
@@ -166,7 +170,7 @@ def _peak(
     is_top = np.zeros_like(is_near)
     is_top[:, 1:-1] = (squares[:, 1:-1] >= squares[:, :-2]) & (squares[:, 1:-1] >= squares[:, 2:])
     best = np.where(is_near & is_top, squares, -1.0)
-    found = best.max(axis=1) > _SEEN**2 * is_member.sum()
+    found = best.max(axis=1) > seen**2 * is_member.sum()
     return np.where(found, grid[best.argmax(axis=1)], velocity)
 
 
@@ -183,7 +187,8 @@ def _seen_squares(
 ) -> Float[F64, "spectrum velocity"]:
     """Return the square of a line's S/N at each velocity, of its better sign."""
     center, window = place
-    return np.maximum.reduce([_matched_snr(gas, center, grid, window, sign) ** 2 for sign in signs])
+    seen = [_matched_snr(gas, center, grid, window, sign) ** 2 for sign in signs]
+    return np.asarray(np.maximum.reduce(seen))
 
 
 def start_params(

@@ -51,7 +51,7 @@ class BinMap(Brief):
         0 ... n_bin - 1; -1 for spaxels in no bin.
     n_spaxel, snr, flags : [bin]
         ``snr`` is that of the bin's own spaxels, noise correlation included; flags 0 means that
-        the target, and the margin over it, are reached.
+        the target is reached.
     target
         The S/N asked for; NaN where the bins were given.
     correlation
@@ -63,7 +63,7 @@ class BinMap(Brief):
     noise_model
         The model of the noise correlation in words; empty for that law.
     margin
-        What was added to the target, in units of S/N, so that noise alone lifts few bins over it.
+        What bins were grown to have over the target, so that noise alone lifts few over it.
     is_region : bool [bin]
         True for H II regions and other labels, False for bins of the field round them; None where
         bins are not told apart.
@@ -92,6 +92,20 @@ class BinMap(Brief):
     def n_bin(self) -> int:
         """How many bins there are."""
         return int(self.n_spaxel.size)
+
+    @property
+    def promise(self) -> float:
+        """Median of measured over predicted S/N of the bins without a flag; NaN where unknown.
+
+        Of those of more than one spaxel, where there are any: a spaxel alone was measured before.
+        """
+        if self.snr_measured is None:
+            return float("nan")
+        good = (self.flags == 0) & np.isfinite(self.snr_measured) & (self.snr != 0)
+        shared = good & (self.n_spaxel > 1)
+        good = shared if shared.any() else good
+        ratio = self.snr_measured[good] / self.snr[good]
+        return float(np.median(ratio)) if good.any() else float("nan")
 
     @property
     def centers(self) -> tuple[Float[F64, " bin"], Float[F64, " bin"]]:

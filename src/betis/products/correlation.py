@@ -93,7 +93,7 @@ class NoiseCorrelation:
         if correlation == MEASURED:
             raise ConfigError(
                 "the correlation of the noise is 'measured', which takes a cube; measure it with "
-                "betis.noise.measure_correlation and give the number"
+                "betis.spatial_noise.measure_correlation and give the number"
             )
         return cls(sigma=_gaussian_sigma(correlation))
 

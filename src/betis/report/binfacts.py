@@ -39,11 +39,8 @@ def promise(bins: BinMap) -> Promise:
     both = measured_too(bins) & (bins.flags == 0)
     if bins.snr_measured is None or not both.any():
         return Promise(float("nan"), 0, 0)
-    found, predicted = bins.snr_measured[both], bins.snr[both]
-    # A predicted S/N of 0 occurs in bins that no target was asked of.
-    empty = np.full_like(found, np.nan)
-    ratio = median(np.divide(found, predicted, out=empty, where=predicted != 0))
-    return Promise(ratio, int(both.sum()), int((found < bins.target).sum()))
+    n_short = int((bins.snr_measured[both] < bins.target).sum())
+    return Promise(bins.promise, int(both.sum()), n_short)
 
 
 def measured_too(bins: BinMap) -> Bool[B8, " bin"]:
@@ -113,7 +110,7 @@ def region_sentence(content: ReportContent) -> str:
     field = light_of_field(content)
     _, area, light = _shares(field, bins.paint(bins.is_region, blank=False))
     share = "" if np.isnan(field.total) else f"{light} of the light and "
-    return f"Red: {counted(count, 'region')}, with {share}{area} of the area."
+    return f"Orange: {counted(count, 'region')}, with {share}{area} of the area."
 
 
 def signal_unit(content: ReportContent) -> str:
