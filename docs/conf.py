@@ -1,6 +1,7 @@
 """Sphinx configuration; the tables of flags, options and lines are made from the package itself."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from sphinx.application import Sphinx
 import betis
 from betis.config import FLAGS
 from betis.flags import MEANING
-from betis.linelist import Line, load_line_set
+from betis.linelist import describe_line, load_line_set
 from betis.options import Options
 
 project = "betis"
@@ -88,26 +89,28 @@ def _allowed(low: float | None, high: float | None) -> str:
     return f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
 
 
-def _line_row(line: Line) -> list[Any]:
-    tie = f"{line.ratio:.5g} × {line.ratio_of}" if line.ratio_of else ""
-    kind = "absorption" if line.absorption else "emission"
-    return [
-        f"`{line.name}`",
-        line.label,
-        f"{line.air:.3f}",
-        f"{line.vacuum:.3f}",
-        line.kinematics,
-        tie,
-        kind,
-    ]
+_LINE_HEAD = ["name", "line", "air [Å]", "vacuum [Å]", "kinematics", "gas", "flux tied to", "kind"]
+_LIMIT_HEAD = ["plane", "card", "name", "line", "air [Å]", "kinematics", "sign", "window [Å]"]
 
 
-_LINE_HEAD = ["name", "line", "air [Å]", "vacuum [Å]", "kinematics", "flux tied to", "kind"]
+def _line_table(name: str, head: list[str]) -> str:
+    """Return what a shipped set says of its lines; the set's window where a line has none."""
+    chosen = load_line_set(name)
+    rows = []
+    for line in chosen.lines:
+        said = describe_line(replace(line, window=line.window or chosen.window))
+        said |= {"name": f"`{line.name}`", "plane": str(line.plane), "card": line.card}
+        rows.append([said[key] for key in head])
+    if "plane" in head:
+        rows.sort(key=lambda row: int(row[0]))
+    return _table(head, rows)
+
 
 myst_substitutions = {
     "flag_table": _table(["bit", "name", "meaning"], _flag_rows()),
     "option_tables": _option_tables(),
-    "line_table": _table(_LINE_HEAD, [_line_row(line) for line in load_line_set().lines]),
+    "line_table": _line_table("standard", _LINE_HEAD),
+    "betis41_table": _line_table("betis41", _LIMIT_HEAD),
 }
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from betis import snr, spatial_noise, stacking
 from betis.arrays import F64
 from betis.binning import extras, labels, quadtree, regions, spaxel, voronoi
+from betis.binning.quality import bin_map
 from betis.binning.strict import held_to_the_target
 from betis.errors import InputError
 from betis.flags import Flag
@@ -55,6 +56,7 @@ def make_bins(run: Run, line_set: LineSet) -> BinMap:
     measured: SnrMap = run.obtain("snr")
     options = _with_correlation(run, line_set)
     bins = _binned(run, measured, options, line_set)
+    bins, summed_noise = _with_copies(run, bins, measured, options)
     if run.options.binning.method in _ADAPTIVE:
         _require_some(bins, measured)
 
@@ -62,7 +64,7 @@ def make_bins(run: Run, line_set: LineSet) -> BinMap:
         return _measured(run, current, measured, line_set)
 
     if options.strict:
-        bins = held_to_the_target(bins, measure, measured.signal, measured.noise, options)
+        bins = held_to_the_target(bins, measure, measured.signal, summed_noise, options)
     else:
         bins = replace(bins, snr_measured=measure(bins))
     _warn(run, bins, measured)
@@ -93,6 +95,21 @@ def _binned(run: Run, measured: SnrMap, options: BinningOptions, line_set: LineS
         return regions.regions(bright.signal, bright.noise, *field, options, chosen, diffuse)
     drawn, none_below = read_labels(options.method)
     return labels.labels(drawn, *field, options, none_below)
+
+
+def _with_copies(
+    run: Run, bins: BinMap, measured: SnrMap, options: BinningOptions
+) -> tuple[BinMap, Float[F64, "y x"]]:
+    """Return the bins with the S/N that copies of spectra leave them, and the noise that they sum.
+
+    n copies of one spectrum have n times its noise, which is sqrt(n) times their quadratic sum.
+    """
+    cube: Cube = run.obtain("prepare")
+    if cube.copies is None:
+        return bins, measured.noise
+    noise = measured.noise * np.sqrt(stacking.repeats(cube, bins))
+    found = bin_map(bins.bin_id, measured.signal, noise, options)
+    return replace(bins, snr=found.snr, flags=found.flags, growth=found.growth), noise
 
 
 def _region_map(run: Run, measured: SnrMap, chosen: RegionOptions, line_set: LineSet) -> SnrMap:
@@ -127,6 +144,12 @@ def _warn(run: Run, bins: BinMap, measured: SnrMap) -> None:
             "bin",
             f"{100 * share:.0f} % of the binned spaxels are in bins below S/N {bins.target:g} "
             f"in {measured.line}.",
+        )
+    if run.options.regions.map and run.options.binning.method != REGIONS:
+        run.warn(
+            "bin",
+            f"the map of regions {run.options.regions.map} is not used by the binning "
+            f"{run.options.binning.method}; --binning {REGIONS} uses it.",
         )
     if bins.is_region is not None and not bins.is_region.any():
         run.warn(

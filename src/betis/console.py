@@ -83,7 +83,7 @@ class ConsoleListener:
 
     def warn(self, text: str) -> None:
         """Show a warning."""
-        self._console.print(f"[yellow]warning[/yellow]: {text}", highlight=False)
+        self._console.print(f"[yellow]warning[/yellow]: {escape(text)}", highlight=False)
 
     def _clear(self) -> None:
         if self._task is not None:
@@ -106,7 +106,8 @@ def run_until(
         run = pipeline.open_run(output, cube, tables, listener)
         pipeline.execute(run, stage)
     product = run.stages[stage].file
-    console.print(f"done: {run.folder / product if product else run.folder.path}", soft_wrap=True)
+    where = run.folder / product if product else run.folder.path
+    console.print(f"done: {where}", soft_wrap=True, markup=False, highlight=False)
 
 
 def export_resampled(folder: Path, output: Path | None, step: float, method: str) -> None:
@@ -128,7 +129,7 @@ def export_resampled(folder: Path, output: Path | None, step: float, method: str
             progress=listener.advance,
         )
         listener.end("resample", time.perf_counter() - started, reused=False)
-    console.print(f"done: {path}", soft_wrap=True)
+    console.print(f"done: {path}", soft_wrap=True, markup=False, highlight=False)
 
 
 def run_demo(output: Path, values: Mapping[str, Any]) -> None:
@@ -141,14 +142,15 @@ def run_demo(output: Path, values: Mapping[str, Any]) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    console.print(f"report: {(output / 'report.html').resolve()}", soft_wrap=True)
+    where = (output / "report.html").resolve()
+    console.print(f"report: {where}", soft_wrap=True, markup=False, highlight=False)
 
 
 def show_facts(facts: Mapping[str, str]) -> None:
     """Show names and values as two columns."""
     table = Table.grid(padding=(0, 2))
     for name, value in facts.items():
-        table.add_row(f"[bold]{name}[/bold]", value)
+        table.add_row(f"[bold]{escape(name)}[/bold]", escape(value))
     Console().print(table)
 
 

@@ -170,7 +170,7 @@ def estimate_cost(n_spaxel: int, n_byte: int, shares: tuple[float, float] = BIN_
         "memory of a run": MEMORY,
         "time of a run": (
             f"{_duration(low)} to {_duration(high)} on two cores, for {_counts(bins)} "
-            f"bins ({_duration(reading)} of it to read the file)"
+            f"{'bins' if bins[-1] > 1 else 'bin'} ({_duration(reading)} of it to read the file)"
         ),
     }
 

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from betis import bin_stage, compute, stages
+from betis import bin_stage, compute, snr, stages
 from betis.config import cube_layout, options_from, read_tables, to_toml
 from betis.errors import BetisError, ConfigError, RunFolderError
 from betis.io import products as files
@@ -23,6 +23,8 @@ from betis.io.fits import require_file, write_text
 from betis.io.label_map import split_extension
 from betis.io.readers import read_cube
 from betis.io.run_folder import CONFIG, LOG, RunFolder
+from betis.io.templates import list_templates
+from betis.linelist import set_names
 from betis.maps import read_maps
 from betis.options import Options
 from betis.report import write_report
@@ -62,6 +64,7 @@ def open_run(
     options = _settled(options_from(_without_input(_over(stored, tables or {}))))
     if options.prepare.redshift is None:
         raise ConfigError("the redshift of the galaxy is not given; give it with -z (or redshift=)")
+    snr.line_names(options.snr.line)  # a text that means nothing is refused before all else
     digest = folder.digest_of_cube(require_file(path).resolve())
     chosen = options.prepare
     read_cube(path, chosen.instrument, layout=options.cube, arm=chosen.arm or None)
@@ -100,12 +103,16 @@ def _settled(options: Options) -> Options:
     arm = str(require_file(chosen.arm).resolve()) if chosen.arm else ""
     binning = replace(options.binning, method=_binning_method(options.binning.method))
     regions = replace(options.regions, map=_absolute(options.regions.map))
+    templates = _named_or_absolute(options.continuum.templates, list_templates())
+    line_set = _named_or_absolute(options.lines.line_set, set_names())
     return replace(
         options,
         cube=layout,
         prepare=replace(chosen, instrument=instrument, arm=arm),
         binning=binning,
         regions=regions,
+        continuum=replace(options.continuum, templates=templates),
+        lines=replace(options.lines, line_set=line_set),
     )
 
 
@@ -114,7 +121,7 @@ def _binning_method(text: str) -> str:
     if text in bin_stage.METHODS:
         return text
     path, _ = split_extension(text)
-    if not path.exists() and not path.suffix:
+    if not path.suffix and not _is_there(path):
         raise ConfigError(
             f"the binning {text!r} is unknown; expected one of {', '.join(bin_stage.METHODS)}, or "
             "a FITS file of labels as FILE.fits[EXTNAME]"
@@ -129,6 +136,23 @@ def _absolute(text: str) -> str:
     path, extension = split_extension(text)
     where = str(require_file(path).resolve())
     return where if extension is None else f"{where}[{extension}]"
+
+
+def _named_or_absolute(text: str, shipped: tuple[str, ...]) -> str:
+    """Return the name of what is shipped, or the absolute path of what stands in its place.
+
+    What is neither stays as it is, for its reader to refuse.
+    """
+    path = Path(text).expanduser()
+    known = text in shipped or not (_is_there(path) or any(sign in text for sign in "*?["))
+    return text if known else str(path.absolute())
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a text too long for a name
+        return False
 
 
 def _stored(folder: RunFolder) -> dict[str, dict[str, Any]]:

@@ -148,8 +148,7 @@ class Run:
         stage = self.stages[name]
         for need in stage.needs:
             self.obtain(need)
-        if stage.file:
-            self.folder.note({"warnings": {name: []}})
+        self.folder.note({"warnings": {name: []}})
         started = time.perf_counter()
         self.listener.begin(name, None)
         product = stage.make(self)
@@ -176,11 +175,26 @@ class Run:
 
 
 def _file_digests(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return digests of the files that options name, so that editing one is noticed."""
+    """Return digests of the files that options name, so that editing one is noticed.
+
+    By absolute paths, as a settled run has them: a file may be called as a method is.
+    """
     values = [value for table in tables.values() for value in table.values()]
-    files = {split_extension(value)[0] for value in values if isinstance(value, str)}
-    found = [(file, file.stat()) for file in sorted(files) if file.is_file()]
+    named = {split_extension(value)[0] for value in values if isinstance(value, str)}
+    files = {file for path in named if path.is_absolute() for file in _files_of(path)}
+    found = [(file, file.stat()) for file in sorted(files)]
     return {str(file): _digest(file, stat.st_size, stat.st_mtime_ns) for file, stat in found}
+
+
+def _files_of(path: Path) -> list[Path]:
+    """Return the file, the files of the folder, or those that the pattern stands for."""
+    if path.is_dir():
+        found = list(path.iterdir())
+    elif path.exists():
+        found = [path]
+    else:
+        found = list(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    return [file for file in found if file.is_file()]
 
 
 @lru_cache(maxsize=256)

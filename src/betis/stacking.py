@@ -75,10 +75,10 @@ def stack_rows(cube: Cube, bins: BinMap, progress: Progress | None = None) -> Ro
 def _finished_bins(
     cube: Cube, bins: BinMap, progress: Progress | None
 ) -> Iterator[tuple[Index, Spectra]]:
-    last_row, repeats = _last_rows(bins), _repeats(cube, bins)
+    last_row, weight = _last_rows(bins), repeats(cube, bins)
     members, sums = np.empty(0, dtype=np.intp), np.empty((3, 0, cube.wave.size))
     for rows in cube.tiles(cube.wave.size):
-        members, sums = _with_tile(cube, bins, rows, repeats, (members, sums))
+        members, sums = _with_tile(cube, bins, rows, weight, (members, sums))
         done = last_row[members] < rows.stop
         if done.any():
             yield members[done], _spectra(cube, bins, members[done], sums[:, done])
@@ -95,7 +95,7 @@ def _last_rows(bins: BinMap) -> Index:
     return last
 
 
-def _repeats(cube: Cube, bins: BinMap) -> Float[F64, "y x"]:
+def repeats(cube: Cube, bins: BinMap) -> Float[F64, "y x"]:
     """Return how many spaxels of its bin hold the spectrum that a spaxel holds.
 
     n copies of one spectrum sum to n times it, with the variance n² times, not n times.
@@ -112,7 +112,7 @@ def _with_tile(
     cube: Cube,
     bins: BinMap,
     rows: slice,
-    repeats: Float[F64, "y x"],
+    weight: Float[F64, "y x"],
     before: tuple[Index, Float[F64, "sum bin wave"]],
 ) -> tuple[Index, Float[F64, "sum bin wave"]]:
     """Return the bins under way and their sums of flux, variance and good spaxels, a tile added."""
@@ -124,7 +124,7 @@ def _with_tile(
     place = np.searchsorted(members, bin_id.ravel()[inside])
     shape = (members.size, bin_id.size)
     plain = csr_array((np.ones(inside.size), (place, inside)), shape=shape)
-    weighted = csr_array((repeats[rows].ravel()[inside], (place, inside)), shape=shape)
+    weighted = csr_array((weight[rows].ravel()[inside], (place, inside)), shape=shape)
     parts = ((plain, block.flux), (weighted, block.variance), (plain, ~block.mask))
     for index, (adder, values) in enumerate(parts):
         sums[index] += adder @ values.reshape(cube.wave.size, -1).T.astype(float, copy=False)

@@ -50,6 +50,9 @@ _BROAD_SHARE = 0.05
 _WRONG_ERRORS = 3.0
 """Factor by which the scatter may differ from the errors without a warning."""
 
+_NOTABLE = 1.005
+"""Factor on the errors, for neighbouring wavelengths that are correlated, that is told."""
+
 _CORRELATION_EXCESS = 0.1
 """Excess of alpha over the one in use that is worth a warning."""
 
@@ -284,17 +287,21 @@ def _facts(run: Run, cube: Cube) -> dict[str, str]:
     return {
         **describe_cube(cube),
         "redshift": f"{chosen.redshift:g}",
-        "errors": _errors(cube, run.obtain("noise").ratio, chosen),
+        "errors": _errors(cube, run.obtain("noise"), chosen),
         "Galactic extinction": _extinction_removed(cube, chosen),
         "betis": version("betis"),
     }
 
 
-def _errors(cube: Cube, ratio: Float[F64, " wave"], options: PrepareOptions) -> str:
-    if np.isnan(ratio).any():
+def _errors(cube: Cube, check: NoiseCheck, options: PrepareOptions) -> str:
+    if np.isnan(check.ratio).any():
         return f"stated as {cube.noise_kind}; too few usable voxels to check them"
-    multiplied = ", by which they were multiplied" if options.rescale_noise else ""
-    return noise.describe_noise(cube, ratio) + multiplied
+    said = noise.describe_noise(cube, check.ratio)
+    if not options.rescale_noise:
+        return said
+    of_sums = np.median(check.of_sums / check.ratio)
+    more = f", and by {of_sums:.2f} for correlated neighbours" if of_sums > _NOTABLE else ""
+    return f"{said}; they were multiplied by it{more}"
 
 
 def _extinction_removed(cube: Cube, options: PrepareOptions) -> str:

@@ -12,7 +12,7 @@ from betis.lines.descent import solve_groups
 from betis.lines.groups import group_classes, problems
 from betis.lines.model import Problem, columns, line_terms, model_of
 from betis.lines.solver import solve
-from betis.lines.start import own_velocity, start_params, start_velocity
+from betis.lines.start import own_places, start_params, start_velocity
 from betis.options import LineOptions
 
 
@@ -90,7 +90,7 @@ def test_a_converged_fit_is_a_minimum(simulate) -> None:
     velocity = start_velocity(truth.lines, wave, truth.spectra, options)
     for kind in group_classes(truth.lines, wave, truth.spectra, options):
         rows, _ = problems(kind, truth.spectra)
-        start = start_params(kind, own_velocity(kind, truth.spectra, velocity))
+        start = start_params(kind, own_places(kind, truth.spectra, velocity).velocity)
         fit = solve(start, rows, np.zeros(len(start), bool))
         for i in range(0, len(start), 7):
             row = Problem(*(np.asarray(value[i]) for value in rows))
@@ -110,7 +110,7 @@ def test_rows_that_are_skipped_stay_as_they_are(simulate) -> None:
     wave = truth.lines.waves("air", 0.0)
     kind = group_classes(truth.lines, wave, truth.spectra, options)[0]
     rows, _ = problems(kind, truth.spectra)
-    start = start_params(kind, own_velocity(kind, truth.spectra, np.zeros(4)))
+    start = start_params(kind, own_places(kind, truth.spectra, np.zeros(4)).velocity)
     skip = np.arange(len(start)) % 2 == 0
     fit = solve(start, rows, skip)
     assert np.isinf(fit.chi2[skip]).all()

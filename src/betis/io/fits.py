@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import lzma
 import os
+import platform
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -224,8 +225,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     RunFolderError
         Where the disk is full or the folder cannot be written; nothing old is lost.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    start = f".{path.name}.{platform.node()}."
+    part = path.with_name(f"{start}{os.getpid()}.part")
     try:
+        _remove_orphans(path.parent, start)
         write(part)
         with part.open("rb+") as handle:
             os.fsync(handle.fileno())
@@ -235,7 +238,30 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             f"{path} could not be written: {_plain(error)}; {_remedy(error)}"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _remove_orphans(folder: Path, start: str) -> None:
+    """Remove what writers of this computer left when they were killed: it may be many gigabytes."""
+    for path in folder.iterdir():
+        number = path.name.removeprefix(start).removesuffix(".part")
+        ours = path.name == f"{start}{number}.part" and number.isdecimal()
+        if ours and not _lives(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Tell whether a process of this computer lives; True where that cannot be told."""
+    if os.name != "posix":  # elsewhere signal 0 is not only a question
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -26,7 +26,8 @@ def flux_unit(sky: Sky | None, *, density: bool) -> str:
     if sky is None or sky.flux_scale <= 0:
         return ""
     exponent = round(float(np.log10(sky.flux_scale)))
-    return f"10**({exponent}) {unit}"
+    power_of_ten = np.isclose(sky.flux_scale, 10.0**exponent, rtol=1e-6, atol=0.0)
+    return f"10**({exponent}) {unit}" if power_of_ten else f"{sky.flux_scale:.9g} {unit}"
 
 
 def write_snr(path: Path, snr: SnrMap, sky: Sky, cards: Cards) -> None:

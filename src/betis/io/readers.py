@@ -89,7 +89,7 @@ def read_cube(
         Where a file is missing, is no cube, no reader or more than one knows it, or the two are
         not arms of one instrument on one field.
     ConfigError
-        Where the instrument is generic and the layout is not described.
+        Where the instrument is generic and the layout is not described, or the other way round.
     """
     cube = _read_file(path, instrument, layout)
     return join(cube, _read_file(arm, instrument, layout)) if arm else cube
@@ -123,7 +123,18 @@ def _read_file(path: str | Path, instrument: str, layout: CubeOptions | None) ->
         if name == generic.NAME:
             return generic.read(where, hdus, _described(layout))
         _require_no_spectra(path, hdus)
+        _require_no_description(path, name, layout)
         return _forced(name).read(where, hdus)
+
+
+def _require_no_description(path: str | Path, name: str, layout: CubeOptions | None) -> None:
+    """Refuse a description that the reader does not look at."""
+    if layout is not None and layout != CubeOptions():
+        raise ConfigError(
+            f"the table [cube] describes a layout, but {path} is read as one of {name}, of which "
+            "nothing is taken from there; give --instrument generic and set flux and error in the "
+            "table, or remove it"
+        )
 
 
 def _described(layout: CubeOptions | None) -> CubeOptions:

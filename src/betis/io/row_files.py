@@ -146,7 +146,7 @@ def _write(
         stream.write(primary(len(layouts) + len(more)))
     with fits.open(path, mode="append", memmap=False) as hdus:
         for hdu in more:
-            hdu.add_checksum()
+            hdu.add_checksum(when="HDU checksum")
             hdus.append(hdu)
 
 

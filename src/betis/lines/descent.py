@@ -12,10 +12,18 @@ from betis.lines.groups import GroupClass, near_start, problems
 from betis.lines.measure import known_flux, n_free
 from betis.lines.model import Problem
 from betis.lines.solver import Solution, solve
-from betis.lines.start import own_velocity, start_params
+from betis.lines.start import own_places, start_params
 from betis.products import Spectra
 
-__all__ = ["Solved", "solve_groups"]
+__all__ = [
+    "Prepared",
+    "Solved",
+    "is_short",
+    "prepared",
+    "put_rows",
+    "solve_groups",
+    "take_rows",
+]
 
 
 class Solved(NamedTuple):
@@ -25,6 +33,28 @@ class Solved(NamedTuple):
     scale: Float[F64, " row"]
     start: Float[F64, "row param"]
     solution: Solution
+
+
+class Prepared(NamedTuple):
+    """The problems of a class, scales of their fluxes, and first guesses, the second best too."""
+
+    rows: Problem
+    scale: Float[F64, " row"]
+    start: Float[F64, "row param"]
+    brightest: Float[F64, "row param"]
+
+
+def prepared(kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum"]) -> Prepared:
+    """Return the problems of a class in some spectra, and where their fits begin."""
+    unheld, scale = problems(kind, gas)
+    place, is_seen = own_places(kind, gas, velocity)
+    start = start_params(kind, np.where(is_seen, place, velocity[:, None]))
+    return Prepared(near_start(kind, unheld, start), scale, start, start_params(kind, place))
+
+
+def is_short(rows: Problem) -> Bool[B8, " row"]:
+    """Tell the rows with no more good pixels than free parameters."""
+    return np.asarray((rows.weight > 0).sum(axis=1) <= n_free(rows))
 
 
 def solve_groups(kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum"]) -> Solved:
@@ -39,29 +69,28 @@ def solve_groups(kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum
     velocity : km/s [spectrum]
         Of each spectrum, from all its lines.
     """
-    unheld, scale = problems(kind, gas)
-    start = start_params(kind, own_velocity(kind, gas, velocity))
-    rows = near_start(kind, unheld, start)
+    rows, scale, start, brightest = prepared(kind, gas, velocity)
     solution = _solve(rows, start)
     lost = _lost(rows, solution)
     if not lost.any():
         return Solved(rows, scale, start, solution)
-    other = _moved(kind, solution.params, lost, own_velocity(kind, gas, velocity, seen=0.0))
+    other = _moved(kind, solution.params, lost, brightest)
+    around = _moved(kind, start, lost, brightest)
     again = np.flatnonzero(lost.any(axis=1))
-    held = _take(near_start(kind, unheld, other), again)
+    held = take_rows(near_start(kind, problems(kind, gas)[0], around), again)
     tried = _solve(held, other[again])
     lower = tried.chi2 < solution.chi2[again]
     better = again[lower]
     return Solved(
-        Problem(*_put(rows, better, held, lower)),
+        Problem(*put_rows(rows, better, held, lower)),
         scale,
-        _put([start], better, [other[again]], lower)[0],
-        Solution(*_put(solution, better, tried, lower)),
+        put_rows([start], better, [other[again]], lower)[0],
+        Solution(*put_rows(solution, better, tried, lower)),
     )
 
 
 def _solve(rows: Problem, start: Float[F64, "row param"]) -> Solution:
-    return solve(start, rows, (rows.weight > 0).sum(axis=1) <= n_free(rows))
+    return solve(start, rows, is_short(rows))
 
 
 def _lost(rows: Problem, solution: Solution) -> Bool[B8, "row kin"]:
@@ -83,20 +112,21 @@ def _moved(
     kind: GroupClass,
     params: Float[F64, "row param"],
     lost: Bool[B8, "row kin"],
-    place: Float[F64, "group spectrum kin"],
+    brightest: Float[F64, "row param"],
 ) -> Float[F64, "row param"]:
-    """Return other first guesses: what was found, but the lost sets where they look brightest."""
-    start = start_params(kind, place)
+    """Return parameters without flux, and with the lost sets where they look brightest."""
+    start = brightest.copy()
     middle = slice(kind.n_flux, kind.n_flux + 2 * kind.n_kin)
     start[:, middle] = np.where(np.tile(lost, 2), start[:, middle], params[:, middle])
     return start
 
 
-def _take(rows: Problem, picked: Index) -> Problem:
+def take_rows(rows: Problem, picked: Index) -> Problem:
+    """Return some of the rows."""
     return Problem(*(values[picked] for values in rows))
 
 
-def _put(into: Any, place: Index, values: Any, picked: B8) -> list[Any]:
+def put_rows(into: Any, place: Index, values: Any, picked: B8) -> list[Any]:
     """Return copies of some arrays with the picked rows of others in some places."""
     changed = [old.copy() for old in into]
     for array, new in zip(changed, values, strict=True):

@@ -13,10 +13,10 @@ from betis.arrays import B8, F64, I32, Index
 from betis.errors import InputError
 from betis.flags import Flag
 from betis.linelist import LineSet
-from betis.lines.descent import solve_groups
 from betis.lines.groups import GroupClass, fit_groups, free_flux, group_classes
 from betis.lines.limits import line_limits
 from betis.lines.measure import LineValues, measure
+from betis.lines.sharing import solve_classes
 from betis.lines.start import start_velocity
 from betis.options import LineOptions
 from betis.products import ContinuumFit, LineFit, Spectra
@@ -111,8 +111,10 @@ def fit_lines(
         level = None if continuum is None else continuum.model[block]
         velocity = start_velocity(line_set, on_axis, part, options)
         depth_err = _depth_errors(line_set, on_axis, part, block, continuum)
-        for kind in kinds:
-            values = _with_depth_errors(kind, _fit_class(kind, part, velocity), depth_err)
+        for kind, (solved, known) in zip(kinds, solve_classes(kinds, part, velocity), strict=True):
+            rows, scale, _, solution = solved
+            fitted = measure(kind, rows, scale, solution, known)
+            values = _with_depth_errors(kind, fitted, depth_err)
             _store(table, block, kind, values, _equivalent_width(kind, values, part, level))
         if progress:
             progress(part.n_spectrum)
@@ -124,12 +126,6 @@ def _on_axis(wave: F64, gas: Spectra, window: F64) -> Float[F64, " line"]:
     inside = (wave > gas.edges[0]) & (wave < gas.edges[-1])
     first, last = np.searchsorted(gas.wave, [wave - window, wave + window])
     return np.where(inside & (last > first), wave, np.nan)
-
-
-def _fit_class(kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum"]) -> LineValues:
-    """Fit the groups of one class in some spectra; rows are group by group."""
-    solved = solve_groups(kind, gas, velocity)
-    return measure(kind, solved.rows, solved.scale, solved.solution)
 
 
 def _depth_errors(

@@ -72,6 +72,8 @@ class GroupClass:
         spectrum the first guess may lie.
     low_flux, high_flux : [group, flux]
         0 or infinity: the signs that a flux may have.
+    shared : [group, kin]
+        Number of the set that other groups have too; -1 where a group has it alone.
     """
 
     group: Index
@@ -97,6 +99,7 @@ class GroupClass:
     search: Float[F64, "group kin"]
     low_flux: Float[F64, "group flux"]
     high_flux: Float[F64, "group flux"]
+    shared: Index
 
     @property
     def n_flux(self) -> int:
@@ -193,6 +196,7 @@ def group_classes(
     group = fit_groups(line_set, wave, limits.window)
     kept = line_set.select(np.array(line_set.names)[inside])
     sizes = np.bincount(group[inside])
+    shared = _shared_sets(kept, group[inside])
     classes = []
     for low, high in pairwise((0, *_SIZES, max(sizes.max(), _SIZES[-1] + 1))):
         members = np.flatnonzero((sizes > low) & (sizes <= high))
@@ -202,8 +206,22 @@ def group_classes(
                 _Part(each, line_set.names, kept, _pixels(wave[each], gas, limits.window[each]))
                 for each in lines
             ]
+            for part in parts:
+                part.shared = [shared.get(name, -1) for name in part.kin]
             classes.append(_stack_parts(members, parts, wave, gas, limits))
     return classes
+
+
+def _shared_sets(line_set: LineSet, group: I32) -> dict[str, int]:
+    """Return numbers for the kinematics that lines of several groups are to share."""
+    if line_set.kinematics not in ("one", "ionisation"):
+        return {}
+    groups: dict[str, set[int]] = {}
+    for line, number in zip(line_set.lines, group, strict=True):
+        if not line.absorption:
+            groups.setdefault(line.kinematics, set()).add(int(number))
+    wide = [name for name, numbers in groups.items() if len(numbers) > 1]
+    return {name: number for number, name in enumerate(wide)}
 
 
 class _Part:
@@ -218,6 +236,7 @@ class _Part:
         self.free = list(dict.fromkeys(name for name, _ in self.ties))
         self.sets = [kept[names[i]].kinematics for i in line]
         self.kin = list(dict.fromkeys(self.sets))
+        self.shared = [-1 for _ in self.kin]
 
 
 def _pixels(wave: F64, gas: Spectra, window: F64) -> tuple[F64, Index]:
@@ -242,6 +261,7 @@ def _stack_parts(
     n_pixel = _round_up(max(part.pixel.size for part in parts))
     ratio = np.zeros((len(parts), n_line, n_flux))
     kinematics = np.zeros((len(parts), n_line, n_kin))
+    shared = np.full((len(parts), n_kin), -1)
     line = np.full((len(parts), n_line), -1)
     pixel = np.full((len(parts), n_pixel), -1)
     edges = np.empty((len(parts), n_pixel + 1))
@@ -249,6 +269,7 @@ def _stack_parts(
         line[i, : part.line.size] = part.line
         pixel[i, : part.pixel.size] = part.pixel
         edges[i] = _padded_edges(part.edges, n_pixel)
+        shared[i, : len(part.shared)] = part.shared
         kinematics[i, :, 0] = 1
         for j, ((free, value), name) in enumerate(zip(part.ties, part.sets, strict=True)):
             ratio[i, j, part.free.index(free)] = value
@@ -282,6 +303,7 @@ def _stack_parts(
         **_velocity_limits(limits, line, places, member),
         **_width_limits(limits, line, (places, excess, member), (reference, least)),
         **_flux_limits(limits, line, ratio),
+        shared=shared,
     )
 
 

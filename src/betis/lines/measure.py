@@ -17,7 +17,7 @@ from betis.lines.model import Problem, columns, line_terms, model_of
 from betis.lines.solver import Solution
 from betis.wavelength import C_KMS
 
-__all__ = ["LineValues", "known_flux", "measure", "n_free"]
+__all__ = ["LineValues", "known_flux", "measure", "n_free", "normal_matrices"]
 
 
 _CORE, _SUM = 2.0, 3.0
@@ -69,10 +69,23 @@ def known_flux(rows: Problem) -> Bool[B8, "row flux"]:
     return np.asarray(rows.upper[:, :n_flux] > rows.lower[:, :n_flux])
 
 
+def normal_matrices(
+    rows: Problem, params: Float[F64, "row param"]
+) -> Float[F64, "row param param"]:
+    """Return the normal matrix of every row."""
+    return np.asarray(compute.map_rows(_see_row, [params, *rows], chunk=_CHUNK).normal)
+
+
 def measure(
-    kind: GroupClass, rows: Problem, scale: Float[F64, " row"], solution: Solution
+    kind: GroupClass,
+    rows: Problem,
+    scale: Float[F64, " row"],
+    solution: Solution,
+    known: Float[F64, "row param param"] | None = None,
 ) -> LineValues:
     """Return the quantities of every row of a class.
+
+    ``known`` is what other groups know of the parameters: added to the normal matrix.
 
     Errors are those of the full normal matrix at the solution, so that the flux error counts its
     covariance with the width. A parameter on its bound keeps the error it would have without.
@@ -84,7 +97,8 @@ def measure(
     failed = ~np.isfinite(solution.chi2)
     params = np.where(failed[:, None], np.nan, solution.params)
     seen = compute.map_rows(_see_row, [params, *rows], chunk=_CHUNK)
-    covariance, fixed = _covariances(kind, rows, seen.normal)
+    normal = seen.normal if known is None else seen.normal + known
+    covariance, fixed = _covariances(kind, rows, normal)
     values = _of_lines(kind, rows, scale, params, (covariance, fixed))
     values["flux_direct"] = seen.direct * scale[:, None]
     flags = _flags(rows, solution, values, (seen.good, seen.core))

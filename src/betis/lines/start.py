@@ -9,6 +9,8 @@ Lines of a set that says so are looked for by themselves near that velocity.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import ndtr
@@ -21,7 +23,7 @@ from betis.options import LineOptions
 from betis.products import Spectra
 from betis.wavelength import C_KMS
 
-__all__ = ["own_velocity", "start_params", "start_velocity"]
+__all__ = ["Places", "own_places", "start_params", "start_velocity"]
 
 
 _STEP = 25.0
@@ -134,30 +136,35 @@ def _spiked(flux: F64, error: F64, sharp: float) -> Bool[B8, " spectrum"]:
     return np.asarray(np.any(flux - most * neighbour > _SPIKE * error, axis=1))
 
 
-def own_velocity(
-    kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum"], seen: float = _SEEN
-) -> Float[F64, "group spectrum kin"]:
-    """Return the first velocity (km/s) of each kinematic set in each spectrum.
+class Places(NamedTuple):
+    """Where the lines of each kinematic set look brightest, ``[group, spectrum, kin]``.
 
-    That of the spectrum, or, where the set searches by itself, where within reach of it its lines
-    peak above an S/N of ``seen``. A rise to the end of the reach, as a neighbouring line makes it,
-    is no peak.
+    ``velocity`` in km/s, and whether its S/N of more than 4 says that the lines are there.
+    """
+
+    velocity: Float[F64, "group spectrum kin"]
+    is_seen: Bool[B8, "group spectrum kin"]
+
+
+def own_places(kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum"]) -> Places:
+    """Return where the lines of each kinematic set look brightest near the spectrum's velocity.
+
+    That velocity itself where the set does not search, and where there is no peak within its
+    reach. A rise to the end of the reach, as a neighbouring line makes it, is no peak.
     """
     shape = (kind.group.size, velocity.size, kind.n_kin)
-    own = np.broadcast_to(velocity[:, None], shape).copy()
-    for group, k in np.argwhere(kind.search > 0):
-        own[group, :, k] = _peak(kind, (int(group), int(k)), gas, velocity, seen)
-    return own
+    place = np.broadcast_to(velocity[:, None], shape).copy()
+    is_seen = np.zeros(shape, bool)
+    for group, k in np.argwhere((kind.search > 0) & (kind.shared < 0)):
+        found = _peak(kind, (int(group), int(k)), gas, velocity)
+        place[group, :, k], is_seen[group, :, k] = found
+    return Places(place, is_seen)
 
 
 def _peak(
-    kind: GroupClass,
-    place: tuple[int, int],
-    gas: Spectra,
-    velocity: Float[F64, " spectrum"],
-    seen: float,
-) -> Float[F64, " spectrum"]:
-    """Return where the lines of one kinematic set peak in each spectrum; else ``velocity``."""
+    kind: GroupClass, place: tuple[int, int], gas: Spectra, velocity: Float[F64, " spectrum"]
+) -> tuple[Float[F64, " spectrum"], Bool[B8, " spectrum"]]:
+    """Return where the lines of one kinematic set peak in each spectrum, and if they are seen."""
     group, k = place
     reach = float(kind.search[group, k])
     grid = _grid(reach + float(np.abs(velocity).max(initial=0.0)) + _STEP)
@@ -169,9 +176,10 @@ def _peak(
     is_near = np.abs(grid - velocity[:, None]) <= reach
     is_top = np.zeros_like(is_near)
     is_top[:, 1:-1] = (squares[:, 1:-1] >= squares[:, :-2]) & (squares[:, 1:-1] >= squares[:, 2:])
-    best = np.where(is_near & is_top, squares, -1.0)
-    found = best.max(axis=1) > seen**2 * is_member.sum()
-    return np.where(found, grid[best.argmax(axis=1)], velocity)
+    best = np.where(is_near & is_top, squares, 0.0)
+    most = best.max(axis=1)
+    at = np.where(most > 0, grid[best.argmax(axis=1)], velocity)
+    return at, most > _SEEN**2 * is_member.sum()
 
 
 def _signs(kind: GroupClass, group: int, line: int) -> tuple[float, ...]:

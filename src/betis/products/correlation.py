@@ -27,7 +27,7 @@ _GAUSSIAN = "gaussian:"
 _ROUND = 1.02
 """Excess of a disc over that of a square of as many spaxels, at most."""
 
-_SMALLEST = 1e-3
+_SMALLEST = 1e-4
 """Correlation below which pairs of spaxels are left out: 0.1 % of the variance at most."""
 
 
