@@ -65,6 +65,7 @@ def open_run(
     if options.prepare.redshift is None:
         raise ConfigError("the redshift of the galaxy is not given; give it with -z (or redshift=)")
     snr.line_names(options.snr.line)  # a text that means nothing is refused before all else
+    _require_apart(folder, path, options)
     digest = folder.digest_of_cube(require_file(path).resolve())
     chosen = options.prepare
     read_cube(path, chosen.instrument, layout=options.cube, arm=chosen.arm or None)
@@ -94,6 +95,18 @@ def execute(run: Run, until: str = "report") -> None:
             run.obtain(name)
             if name == until:
                 break
+
+
+def _require_apart(folder: RunFolder, cube: Path, options: Options) -> None:
+    """Refuse to read what the run itself replaces: the cube would be lost, or labels change."""
+    made = {(folder / stage.file).resolve() for stage in STAGES.values() if stage.file}
+    named = (options.prepare.arm, options.binning.method, options.regions.map)
+    for path in (cube, *(split_extension(text)[0] for text in named)):
+        if path.resolve() in made:
+            raise ConfigError(
+                f"{path} is a file that a run in {folder.path} replaces; copy it elsewhere, or "
+                "choose another folder with -o"
+            )
 
 
 def _settled(options: Options) -> Options:

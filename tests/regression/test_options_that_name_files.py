@@ -101,3 +101,19 @@ def test_a_description_that_nothing_reads_is_refused(given, mock_cube, tmp_path,
     command = ["prepare", str(mock_cube), "-z", "0.01", "-o", str(tmp_path / "out")]
     assert main([*command, "-c", str(described), *given]) == 2
     assert "the table [cube] describes a layout, but" in capsys.readouterr().err
+
+
+def test_a_run_does_not_replace_what_it_reads(mock_cube, tmp_path, capsys):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(mock_cube, folder / "spectra.fits")
+    before = (folder / "spectra.fits").read_bytes()
+    given = ["-z", "0.01", "-o", str(folder)]
+    assert main(["run", str(folder / "spectra.fits"), *given]) == 2
+    assert "replaces; copy it elsewhere" in capsys.readouterr().err
+    assert (folder / "spectra.fits").read_bytes() == before
+    (folder / "spectra.fits").unlink()
+    assert main(["prepare", str(mock_cube), *given]) == 0
+    assert main(["bin", str(folder)]) == 0
+    assert main(["bin", str(folder), "--binning", f"{folder / 'bins.fits'}[BINID]"]) == 2
+    assert "replaces; copy it elsewhere" in capsys.readouterr().err
