@@ -57,6 +57,12 @@ def test_no_redshift(mock_cube, tmp_path, capsys):
     assert "give it with -z" in fails(["run", mock_cube, "-o", tmp_path / "out"], capsys)
 
 
+def test_an_extinction_that_is_given_twice(mock_cube, tmp_path, capsys):
+    said = fails(fast(mock_cube, tmp_path / "out", "--av", "1.0", "--ebv", "0.3"), capsys)
+    assert "given twice, as A_V = 1 mag and as E(B-V) = 0.3 mag" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_binning_that_there_is_not(mock_cube, tmp_path, capsys):
     said = fails(fast(mock_cube, tmp_path / "out", "--binning", "hexagons"), capsys)
     assert "the binning 'hexagons' is unknown; expected one of quadtree, " in said

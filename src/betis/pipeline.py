@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from betis import bin_stage, compute, snr, stages
+from betis import bin_stage, compute, preparation, snr, stages
 from betis.config import cube_layout, options_from, read_tables, to_toml
 from betis.errors import BetisError, ConfigError, RunFolderError
 from betis.io import products as files
@@ -112,6 +112,7 @@ def _require_apart(folder: RunFolder, cube: Path, options: Options) -> None:
 def _settled(options: Options) -> Options:
     """Return options that stand on their own: the layout of the cube in them, absolute paths."""
     chosen = options.prepare
+    preparation.require_one_extinction(chosen)
     instrument, layout = cube_layout(chosen.instrument, options.cube)
     arm = str(require_file(chosen.arm).resolve()) if chosen.arm else ""
     binning = replace(options.binning, method=_binning_method(options.binning.method))

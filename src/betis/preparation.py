@@ -66,17 +66,28 @@ def galactic_av(cube: Cube, options: PrepareOptions) -> float:
     InputError
         Where the cube has no celestial WCS, or lies outside the map.
     """
+    require_one_extinction(options)
+    if cube.dereddened:
+        return 0.0
+    if options.dust_map:
+        return options.r_v * reddening(options.dust_map, cube.sky)
+    return options.av if options.ebv is None else options.r_v * options.ebv
+
+
+def require_one_extinction(options: PrepareOptions) -> None:
+    """Check that the Galactic extinction is stated once, if at all.
+
+    Raises
+    ------
+    ConfigError
+        Where two of ``av``, ``ebv`` and ``dust_map`` are given.
+    """
     given = _given(options)
     if len(given) > 1:
         raise ConfigError(
             f"the Galactic extinction is given twice, as {' and as '.join(given)}; keep one of "
             "--av, --ebv and --dust-map"
         )
-    if cube.dereddened:
-        return 0.0
-    if options.dust_map:
-        return options.r_v * reddening(options.dust_map, cube.sky)
-    return options.av if options.ebv is None else options.r_v * options.ebv
 
 
 def extinction_warning(cube: Cube, options: PrepareOptions) -> str:
