@@ -11,11 +11,15 @@ from tests.cubes import cube, line
 import betis
 from betis.errors import InputError
 from betis.linelist import load_line_set
-from betis.noise import describe_noise, measure_noise, near_lines, noise_ratio, rescaled
+from betis.noise import describe_noise, measure_noise, near_lines, rescaled
 
 WAVE = 6000.0 + 1.25 * np.arange(900)
 SIGMA = 2.0 + np.sin(WAVE / 40.0)
 SKY = (WAVE > 6600) & (WAVE < 6700)
+
+
+def noise_ratio(cube, line_waves=()):
+    return measure_noise(cube, line_waves).ratio
 
 
 def scattered(true, shape=(20, 20), seed=0, level=3.0, wave=WAVE):

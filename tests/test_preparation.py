@@ -154,10 +154,11 @@ def test_the_map_changes_the_factor_as_the_number_would(maps):
     assert by_map.factor.min() > 1.0
 
 
-def test_a_map_that_was_asked_before_is_not_asked_again(maps):
+def test_a_map_is_asked_once_and_the_cube_says_what_it_gave(maps):
     options = PrepareOptions(redshift=0.0, dust_map="sfd")
-    prepare(PLACED, options, galactic_av(PLACED, options))
+    cube = prepare(PLACED, options)
     assert len(maps.asked) == 1
+    assert cube.galactic_av == galactic_av(PLACED, options) > 0
 
 
 def test_a_cube_without_a_position_cannot_use_a_map(maps):
@@ -210,8 +211,9 @@ def test_an_extinction_that_is_given_twice_is_refused(twice):
 @pytest.mark.parametrize("given", [{"av": 0.3}, {"ebv": 0.1}, {"dust_map": "sfd"}])
 def test_what_the_survey_has_removed_is_not_removed_again(given):
     options = PrepareOptions(redshift=0.1, **given)
-    np.testing.assert_array_equal(prepare(CORRECTED, options).factor, 1.1)
-    np.testing.assert_array_equal(prepare(CORRECTED, options, 0.3).factor, 1.1)
+    cube = prepare(CORRECTED, options)
+    np.testing.assert_array_equal(cube.factor, 1.1)
+    assert cube.galactic_av == 0.0
     assert "already, so" in extinction_warning(CORRECTED, options)
     assert "not applied a second time" in extinction_warning(CORRECTED, options)
 

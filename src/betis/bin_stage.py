@@ -6,7 +6,6 @@ stacked spectrum, of which only the windows of the S/N are read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -25,9 +24,7 @@ from betis.options import BinningOptions, RegionOptions
 from betis.products import BinMap, Cube, SnrMap
 from betis.runner import Run
 
-Binning = Callable[[F64, F64, BinningOptions], BinMap]
-
-_ADAPTIVE: dict[str, Binning] = {
+_ADAPTIVE: dict[str, regions.Binning] = {
     "quadtree": quadtree.quadtree,
     "voronoi": voronoi.voronoi,
     "spaxel": spaxel.spaxels,
@@ -114,7 +111,7 @@ def _with_copies(
 
 def _region_map(run: Run, measured: SnrMap, chosen: RegionOptions, line_set: LineSet) -> SnrMap:
     """Return the S/N map of the line that regions are found on."""
-    if measured.line == chosen.line:
+    if (measured.line, measured.method) == (chosen.line, "matched"):
         return measured
     options = replace(run.options.snr, line=chosen.line, method="matched")
     return snr.line_snr(run.obtain("prepare"), line_set, options)

@@ -126,14 +126,6 @@ class Sample(NamedTuple):
     level: Kept
 
 
-def noise_ratio(cube: Cube, line_waves: ArrayLike = ()) -> Float[F64, " wave"]:
-    """Return the scatter of line-free residuals over their stated error, at each wavelength.
-
-    See `measure_noise`, of which it is the ``ratio``.
-    """
-    return measure_noise(cube, line_waves).ratio
-
-
 def measure_noise(cube: Cube, line_waves: ArrayLike = ()) -> NoiseCheck:
     """Compare the stated errors of a cube with the scatter of its data.
 
@@ -305,7 +297,7 @@ def _kept(values: Residuals, used: Bool[B8, "wave spectrum"]) -> Kept:
 def _predicted(
     flux: Residuals, variance: Residuals, weight: Residuals
 ) -> tuple[Residuals, Residuals]:
-    """Fit a weighted straight line round each pixel; see `noise_ratio`."""
+    """Fit a weighted straight line round each pixel; see `measure_noise`."""
 
     def total(values: Residuals, power: int) -> Residuals:
         taps = _NEIGHBOURS * _OFFSETS**power

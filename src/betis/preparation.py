@@ -13,20 +13,12 @@ from betis.options import PrepareOptions
 from betis.products import Cube
 
 
-def prepare(cube: Cube, options: PrepareOptions, av: float | None = None) -> Cube:
+def prepare(cube: Cube, options: PrepareOptions) -> Cube:
     """Return the cube in the rest frame, dereddened, with its sky windows marked.
 
     The axis is divided by 1+z and the flux density multiplied by it, so that integrated fluxes
     stay those observed; the Galactic extinction is removed at the observed wavelengths, unless
     the survey has done it already. Voxels are still read when they are asked for.
-
-    Parameters
-    ----------
-    cube
-        As read.
-    options
-    av : mag
-        What `galactic_av` gave; None to ask it now.
 
     Raises
     ------
@@ -41,14 +33,15 @@ def prepare(cube: Cube, options: PrepareOptions, av: float | None = None) -> Cub
     if cube.redshift != 0.0 or cube.factor is not None:
         raise ConfigError("this cube is prepared already; give the cube as it was read")
     stretch = 1.0 + options.redshift
-    av = galactic_av(cube, options) if av is None else av
+    av = galactic_av(cube, options)
     return replace(
         cube,
         wave=cube.wave / stretch,
         edges=cube.edges / stretch,
         lsf=cube.lsf / stretch,
         redshift=options.redshift,
-        factor=stretch * dereddening(cube.wave, 0.0 if cube.dereddened else av, options),
+        factor=stretch * dereddening(cube.wave, av, options),
+        galactic_av=av,
         sky_window=in_windows(cube.wave, options.sky_windows),
     )
 

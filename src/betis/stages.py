@@ -217,10 +217,10 @@ def fit_lines(run: Run) -> RowStream[LineFit]:
 
 
 def _fitted_lines(run: Run, n_row: int) -> Iterator[tuple[slice, LineFit]]:
-    n_with_line = 0
+    line_set, n_with_line = chosen_lines(run), 0
     for rows in blocks(n_row):
         gas, fit = _nebular(run, rows)
-        result = line_fit.fit_lines(gas, chosen_lines(run), run.options.lines, continuum=fit)
+        result = line_fit.fit_lines(gas, line_set, run.options.lines, continuum=fit)
         detected = (result.flags & (Flag.NOT_DETECTED | Flag.NO_DATA)) == 0
         n_with_line += int(detected.any(axis=1).sum())
         run.listener.advance(gas.n_spectrum)
@@ -307,8 +307,8 @@ def _errors(cube: Cube, check: NoiseCheck, options: PrepareOptions) -> str:
 def _extinction_removed(cube: Cube, options: PrepareOptions) -> str:
     if cube.dereddened:
         return "removed by the survey"
-    av = preparation.galactic_av(cube, options)
     law = f"{options.law}, R_V {options.r_v:g}"
+    av = cube.galactic_av
     return f"A_V = {av:.4g} mag removed ({law})" if av else "none removed"
 
 

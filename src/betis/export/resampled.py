@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from betis.arrays import F64
 from betis.compute import Progress
 from betis.errors import ConfigError
-from betis.extinction import extinction_curve
 from betis.io.fits import image_hdu
 from betis.io.products import flux_unit
 from betis.io.row_files import Layout, RowWriter, image_layout, write_rows
@@ -191,18 +190,8 @@ def _provenance(cube: Cube, options: PrepareOptions, step: float, method: Method
         "RESAMPLE": (method, "method; conserving or linear"),
         "RESTEP": (step, "[Angstrom] step of the new axis"),
         "REDSHIFT": (cube.redshift, "axis divided, flux multiplied by 1 + this"),
-        "A_V": (_removed_av(cube, options), "[mag] Galactic extinction removed"),
+        "A_V": (cube.galactic_av, "[mag] Galactic extinction removed"),
         "EXTLAW": (options.law, "law of that extinction"),
         "R_V": (options.r_v, "A_V / E(B-V) of that law"),
         "FLUXSCAL": (cube.sky.flux_scale, "[erg/s/cm2/Angstrom] of 1; 0 if unknown"),
     }
-
-
-def _removed_av(cube: Cube, options: PrepareOptions) -> float:
-    """Return the A_V (mag) that the cube's factor stands for, wherever it came from."""
-    if cube.factor is None:
-        return 0.0
-    middle = cube.wave.size // 2
-    magnitude = 2.5 * np.log10(cube.factor[middle] / (1 + cube.redshift))
-    observed = cube.wave[middle : middle + 1] * (1 + cube.redshift)
-    return round(float(magnitude / extinction_curve(options.law, observed, options.r_v)[0]), 9)

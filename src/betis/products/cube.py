@@ -80,6 +80,8 @@ class Cube(Brief):
         left out of the continuum fit.
     noise_kind
         How the file states its errors: "variance", "ivar" or "sigma". A block has variances.
+    galactic_av : mag
+        Galactic A_V that ``factor`` removes.
     dereddened
         Whether the survey has removed the Galactic extinction already.
     copies : [y, x]
@@ -100,6 +102,7 @@ class Cube(Brief):
     noise_scale: Float[F64, " wave"] | None = None
     sky_window: Bool[B8, " wave"] | None = None
     noise_kind: str = "variance"
+    galactic_av: float = 0.0
     dereddened: bool = False
     copies: Int[I32, "y x"] | None = None
 
