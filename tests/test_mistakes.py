@@ -53,6 +53,17 @@ def test_a_redshift_that_puts_the_line_outside(mock_cube, tmp_path, capsys):
     assert "outside this cube (4800-7000 A)" in said
 
 
+@pytest.mark.parametrize(("redshift", "is_told"), [(0.008, True), (0.012, True), (0.01, False)])
+def test_a_redshift_that_leaves_the_lines_out_of_reach_is_told(
+    redshift, is_told, mock_cube, tmp_path, capsys
+):
+    line = ["--snr-line", "continuum:6600-6700", "--continuum", "none", "--target-snr", "30"]
+    run = ["run", str(mock_cube), "-z", str(redshift), "-o", str(tmp_path / "out"), *line]
+    assert main(run) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("of the lines found end on the bound of the velocity" in said) == is_told
+
+
 def test_no_redshift(mock_cube, tmp_path, capsys):
     assert "give it with -z" in fails(["run", mock_cube, "-o", tmp_path / "out"], capsys)
 

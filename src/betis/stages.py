@@ -50,6 +50,12 @@ _BROAD_SHARE = 0.05
 _WRONG_ERRORS = 3.0
 """Factor by which the scatter may differ from the errors without a warning."""
 
+_EDGE = 1.0
+"""km/s from its bound within which a velocity lies on it."""
+
+_MOST = 0.5
+"""Share of the lines found on the bound of the velocity that is worth a warning."""
+
 _NOTABLE = 1.005
 """Factor on the errors, for neighbouring wavelengths that are correlated, that is told."""
 
@@ -218,11 +224,14 @@ def fit_lines(run: Run) -> RowStream[LineFit]:
 
 def _fitted_lines(run: Run, n_row: int) -> Iterator[tuple[slice, LineFit]]:
     line_set, n_with_line = chosen_lines(run), 0
+    limits, n_found, n_at_edge = line_limits(line_set, run.options.lines).velocity, 0, 0
     for rows in blocks(n_row):
         gas, fit = _nebular(run, rows)
         result = line_fit.fit_lines(gas, line_set, run.options.lines, continuum=fit)
         detected = (result.flags & (Flag.NOT_DETECTED | Flag.NO_DATA)) == 0
         n_with_line += int(detected.any(axis=1).sum())
+        at_edge = np.min(np.abs(result.velocity[..., None] - limits), axis=-1) < _EDGE
+        n_found, n_at_edge = n_found + detected.sum(), n_at_edge + (detected & at_edge).sum()
         run.listener.advance(gas.n_spectrum)
         yield rows, result
     if n_with_line < 0.05 * n_row:
@@ -230,6 +239,13 @@ def _fitted_lines(run: Run, n_row: int) -> Iterator[tuple[slice, LineFit]]:
             "lines",
             "hardly any bin shows an emission line: check the redshift "
             f"({run.options.prepare.redshift:g}).",
+        )
+    elif n_at_edge > _MOST * n_found:
+        run.warn(
+            "lines",
+            f"{100 * n_at_edge / n_found:.0f} % of the lines found end on the bound of the "
+            f"velocity, so that it is not theirs: check the redshift "
+            f"({run.options.prepare.redshift:g}), or widen lines.max_velocity.",
         )
 
 
