@@ -19,6 +19,8 @@ class Flag(IntFlag):
     UNRESOLVED = 128
     NOT_DETECTED = 256
     IN_SKY_WINDOW = 512
+    NO_COMPONENT = 1024
+    COARSE_KINEMATICS = 2048
 
 
 MEANING: dict[Flag, str] = {
@@ -26,12 +28,14 @@ MEANING: dict[Flag, str] = {
     Flag.NO_DATA: "no usable pixel: the line is outside the spectrum or wholly masked",
     Flag.FEW_PIXELS: "fewer usable pixels than the fit needs to be trusted",
     Flag.NOT_CONVERGED: "the fit stopped at its limit of iterations",
-    Flag.AT_BOUND: "a parameter ended on its bound; its error is not meaningful",
+    Flag.AT_BOUND: "a parameter ended on its bound; errors are those of a fit without it",
     Flag.BAD_CHI2: "reduced chi-square above 3: the model does not describe the data",
     Flag.FIT_FAILED: "the fit gave no finite result; the values are NaN",
     Flag.UNRESOLVED: "the line is not broader than the line-spread function; sigma is 0",
     Flag.NOT_DETECTED: "flux below lines.detection (3) times its error; use upper_limit",
     Flag.IN_SKY_WINDOW: "the line falls in a window of strong sky emission or absorption",
+    Flag.NO_COMPONENT: "the data do not ask for this component; its values are NaN",
+    Flag.COARSE_KINEMATICS: "velocity and dispersion of the stars are those of a neighbourhood",
 }
 
 

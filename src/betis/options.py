@@ -218,7 +218,11 @@ class RegionOptions:
 class ContinuumOptions:
     """How the stellar continuum is fitted."""
 
-    engine: Literal["templates", "none"] = _option("templates", "templates, or none")
+    engine: Literal["templates", "starlight", "ppxf", "polynomial", "none"] = _option(
+        "templates",
+        "templates (betis's own engine), starlight (see [starlight]), ppxf (an optional package), "
+        "polynomial (for a quick look) or none",
+    )
     templates: str = _option("bpass", "name of a shipped base, or a path")
     law: str = _option("CCM89", "dust law of the galaxy, a name of dust_extinction")
     r_v: float = _option(3.1, "A_V / E(B-V) of that law", low=2.0, high=6.0)
@@ -233,6 +237,47 @@ class ContinuumOptions:
     min_av: float = _option(0.0, "lower bound of the extinction", "mag")
     max_av: float = _option(4.0, "upper bound of the extinction", "mag")
     clip: float = _option(4.0, "residuals beyond this many sigma are clipped; 0 for none", low=0.0)
+    moments: int = _option(
+        2, "2: velocity and dispersion; 4: Gauss-Hermite h3 and h4 too", low=2, high=4
+    )
+    additive: int = _option(
+        -1, "degree of additive Legendre polynomials; -1 for none", low=-1, high=40
+    )
+    multiplicative: int = _option(
+        0, "degree of multiplicative Legendre polynomials; 0 for none", low=0, high=40
+    )
+    degree: int = _option(4, "degree of the engine polynomial", low=0, high=40)
+    kinematics: Literal["bin", "coarse"] = _option(
+        "bin",
+        "velocity and dispersion of each bin by itself, or those of a neighbourhood that reaches "
+        "coarse_snr",
+    )
+    coarse_snr: float = _option(
+        20.0, "S/N of the continuum, a pixel, that a neighbourhood must reach", low=1.0
+    )
+    regularisation: float = _option(
+        0.0, "weight of a smooth distribution over age and metallicity; 0 for none", low=0.0
+    )
+    realisations: int = _option(
+        0, "noise realisations for the errors of ages and metallicities; 0 for none", low=0
+    )
+    seed: int = _option(1, "of those realisations", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StarlightOptions:
+    """How the STARLIGHT code is run (``continuum.engine = "starlight"``)."""
+
+    executable: str = _option("", "STARLIGHT itself; its files are written and not run if empty")
+    base: str = _option("", "its base list")
+    base_dir: str = _option("", "folder of the spectra of the base; that of the list if empty")
+    config: str = _option("", "its configuration file; one for the range of the data if empty")
+    mask: str = _option("", "its mask file; one for the line set if empty")
+    law: str = _option("CCM", "its dust law: CCM, CAL, HZ5 ...")
+    kinematics: Literal["FIT", "FXK"] = _option("FIT", "fit the kinematics, or hold them fixed")
+    step: float = _option(1.0, "step of the resampled spectra", "Angstrom", low=0.1, high=20.0)
+    processes: int = _option(0, "how many run at once; 0 for one a core", low=0)
+    time_limit: float = _option(600.0, "after which a fit is given up", "s", low=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +321,21 @@ class LineOptions:
         high=100.0,
     )
     detection: float = _option(3.0, "S/N below which a line is flagged NOT_DETECTED", low=0.0)
+    components: int = _option(
+        1, "how many components the emission lines of a fit group may have", low=1, high=2
+    )
+    keep: Literal["bic", "always"] = _option(
+        "bic", "keep a component where the data ask for it (BIC, its own S/N), or always"
+    )
+    component_snr: float = _option(5.0, "S/N that a component must have to be kept", low=0.0)
+    errors: Literal["covariance", "residual", "realisations"] = _option(
+        "covariance",
+        "errors from the errors of the data, multiplied by the scatter of the residual over them, "
+        "or from fits to noise realisations",
+    )
+    realisations: int = _option(100, "how many of those", low=10, high=10000)
+    seed: int = _option(1, "of those", low=0)
+    flux_covariance: bool = _option(False, "keep the covariance of the fluxes of each spectrum")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,5 +356,6 @@ class Options:
     binning: BinningOptions = field(default_factory=BinningOptions)
     regions: RegionOptions = field(default_factory=RegionOptions)
     continuum: ContinuumOptions = field(default_factory=ContinuumOptions)
+    starlight: StarlightOptions = field(default_factory=StarlightOptions)
     lines: LineOptions = field(default_factory=LineOptions)
     compute: ComputeOptions = field(default_factory=ComputeOptions)

@@ -1,0 +1,126 @@
+"""What the continuum under a line adds to it: equivalent widths, and the error of its depth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from betis.arrays import F64, Index
+from betis.linelist import LineSet
+from betis.lines.groups import GroupClass, free_flux
+from betis.lines.measure import LineValues
+from betis.products import ContinuumFit, Spectra
+
+__all__ = ["depth_errors", "equivalent_width", "with_depth_errors"]
+
+
+_LEVEL = 3.0
+_SIDE = 3.0
+_EFFECTIVE_WIDTH = float(2 * np.sqrt(np.pi))
+_SAME_LINE = 0.5
+"""Angstrom within which a masked line is this one."""
+
+
+def depth_errors(
+    line_set: LineSet,
+    wave: F64,
+    gas: Spectra,
+    block: slice,
+    continuum: ContinuumFit | None,
+) -> Float[F64, "spectrum line"]:
+    """Return the error of the continuum's depth under each line; 0 where it was not masked.
+
+    A line that is tied to another has the other's, times the ratio.
+    """
+    error = np.zeros((gas.n_spectrum, wave.size))
+    if continuum is None:
+        return error
+    place = dict(zip(line_set.names, wave, strict=True))
+    for index, line in enumerate(line_set.lines):
+        name, ratio = free_flux(line_set, line.name)
+        near = np.abs(continuum.core_wave - place[name]) < _SAME_LINE
+        if np.isnan(place[name]):
+            ratio, near = 1.0, np.abs(continuum.core_wave - wave[index]) < _SAME_LINE
+        if near.any():
+            error[:, index] = abs(ratio) * continuum.core_err[block, near.argmax()]
+    return np.asarray(np.nan_to_num(error))
+
+
+def with_depth_errors(
+    kind: GroupClass, values: LineValues, depth_err: Float[F64, "spectrum line"]
+) -> LineValues:
+    """Add what the continuum's error under a line does to its flux.
+
+    A depth ``d`` under a Gaussian changes its least-squares flux by ``2 sqrt(pi) sigma d``, the sum
+    of the profile over the sum of its square. The data under the line had no part in the
+    continuum fit, so the two errors are independent.
+    """
+    picked = depth_err[:, np.maximum(kind.line, 0)].swapaxes(0, 1).reshape(values.flux.shape)
+    added = _EFFECTIVE_WIDTH * values.sigma_obs * picked
+    return replace(
+        values,
+        flux_err=np.hypot(values.flux_err, added),
+        upper_limit=np.hypot(values.upper_limit, 3 * added),
+    )
+
+
+def equivalent_width(
+    kind: GroupClass, values: LineValues, gas: Spectra, continuum: F64 | None
+) -> tuple[F64, F64]:
+    """Return equivalent widths and errors, Angstrom ``[row, line]``.
+
+    The level under a line is the local background plus the mean of the continuum within 3 sigma;
+    its error is that of the background, which is fitted on top of a given continuum, and so is its
+    covariance with the flux.
+    """
+    center = np.repeat(kind.center, gas.n_spectrum)[:, None]
+    at = np.stack([np.ones_like(values.wave_obs), values.wave_obs - center], axis=-1)
+    level = np.einsum("rlb,rb->rl", at, values.background)
+    if continuum is not None:
+        level = level + _mean_level(values, gas, continuum)
+    variance = np.einsum("rlb,rbc,rlc->rl", at, values.cov_background, at)
+    shared = np.einsum("rlb,rlb->rl", at, values.cov_flux)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        usable = level > _LEVEL * np.sqrt(variance)
+        width = np.where(usable, values.flux / level, np.nan)
+        spread = values.flux_err**2 - 2 * width * shared + width**2 * variance
+        error = np.where(usable, np.sqrt(np.maximum(spread, 0.0)) / level, np.nan)
+    return width, error
+
+
+def _mean_level(values: LineValues, gas: Spectra, continuum: F64) -> F64:
+    """Return the mean of the continuum within 3 sigma of each line, from its running integral.
+
+    Pixels where the continuum is not known are left out; NaN where they are most of them.
+    """
+    width = np.diff(gas.edges)
+    known = np.isfinite(continuum)
+    area, extent = (
+        _running(values * width) for values in (np.where(known, continuum, 0.0), 1.0 * known)
+    )
+    reach = np.maximum(_SIDE * values.sigma_obs, width.min())
+    ends = [
+        np.clip(np.nan_to_num(values.wave_obs + side * reach, nan=gas.wave[0]),
+                gas.edges[0], gas.edges[-1])
+        for side in (-1, 1)
+    ]  # fmt: skip
+    row = np.tile(np.arange(gas.n_spectrum), len(values.flux) // gas.n_spectrum)[:, None]
+    total, seen = (
+        _interpolate(sums, gas.edges, row, ends[1]) - _interpolate(sums, gas.edges, row, ends[0])
+        for sums in (area, extent)
+    )
+    enough = seen > 0.5 * (ends[1] - ends[0])
+    return np.asarray(np.where(enough, total, np.nan) / np.where(enough, seen, 1.0))
+
+
+def _running(values: Float[F64, "spectrum wave"]) -> Float[F64, "spectrum edge"]:
+    return np.pad(np.cumsum(values, axis=1), ((0, 0), (1, 0)))
+
+
+def _interpolate(running: F64, edges: F64, row: Index, place: F64) -> F64:
+    """Interpolate each row's running integral at its own places."""
+    left = np.searchsorted(edges, place, side="right").clip(1, edges.size - 1) - 1
+    share = (place - edges[left]) / (edges[left + 1] - edges[left])
+    return np.asarray(running[row, left] * (1 - share) + running[row, left + 1] * share)
