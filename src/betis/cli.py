@@ -99,6 +99,7 @@ STAGE_FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "continuum": ("Fit the stars of each bin.", ("continuum", "templates", "device", "cores")),
     "lines": ("Fit the emission lines of each bin.", ("line_set", "device", "cores")),
     "maps": ("Paint the maps.", ()),
+    "derived": ("Derive ratios, extinction and classes from the lines.", ()),
     "report": ("Write the report.", ()),
 }
 

@@ -339,6 +339,18 @@ class LineOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DerivedOptions:
+    """What is derived from the lines: ratios, extinction, classes."""
+
+    min_snr: float = _option(3.0, "S/N from which a line is used, each line of a ratio", low=0.0)
+    law: str = _option("CCM89", "dust law of the galaxy's gas, a name of dust_extinction")
+    r_v: float = _option(3.1, "A_V / E(B-V) of that law", low=2.0, high=6.0)
+    balmer_ratio: float = _option(
+        2.86, "Halpha / Hbeta without dust (case B, 10^4 K)", low=1.0, high=10.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComputeOptions:
     """What the fits run on; changes nothing in the results."""
 
@@ -358,4 +370,5 @@ class Options:
     continuum: ContinuumOptions = field(default_factory=ContinuumOptions)
     starlight: StarlightOptions = field(default_factory=StarlightOptions)
     lines: LineOptions = field(default_factory=LineOptions)
+    derived: DerivedOptions = field(default_factory=DerivedOptions)
     compute: ComputeOptions = field(default_factory=ComputeOptions)

@@ -19,6 +19,7 @@ from betis.config import cube_layout, options_from, read_tables, to_toml
 from betis.errors import BetisError, ConfigError, RunFolderError
 from betis.io import products as files
 from betis.io import row_products as row_files
+from betis.io.derived import read_derived, write_derived
 from betis.io.fits import require_file, write_text
 from betis.io.label_map import split_extension
 from betis.io.readers import read_cube
@@ -312,9 +313,19 @@ STAGES: dict[str, Stage] = {
         write=lambda path, made, _, cards: made.write(path, cards),
         read=read_maps,
     ),
+    "derived": Stage(
+        file="derived.fits",
+        needs=("prepare", "bin", "lines"),
+        tables=("derived",),
+        make=stages.derive_quantities,
+        write=lambda path, made, run, cards: write_derived(
+            path, made, run.obtain("bin"), run.obtain("prepare").sky, cards
+        ),
+        read=read_derived,
+    ),
     "report": Stage(
         file="report.html",
-        needs=("prepare", "snr", "maps"),
+        needs=("prepare", "snr", "maps", "derived"),
         tables=(),
         make=stages.compose_report,
         write=lambda path, made, *_: write_report(path, made),

@@ -16,10 +16,12 @@ from betis.binning.quality import LARGE_BIN, correlation_of_residuals
 from betis.compute import blocks
 from betis.continuum import fit as continuum_fit
 from betis.continuum.templates import template_broader_share
+from betis.derived import Derived, derive
 from betis.errors import InputError
 from betis.extinction import extinction_curve
 from betis.flags import Flag
 from betis.inspection import describe_cube
+from betis.io.products import spaxel_area
 from betis.io.readers import read_cube
 from betis.io.templates import load_templates
 from betis.linelist import LineSet, load_line_set
@@ -263,6 +265,21 @@ def paint_maps(run: Run) -> Maps:
     has_stars = run.options.continuum.engine != "none"
     stars = run.obtain("continuum").table if has_stars else None
     return make_maps(run.obtain("bin"), run.obtain("lines"), stars)
+
+
+def derive_quantities(run: Run) -> Derived:
+    """Derive ratios, extinction and classes from the lines of each bin."""
+    cube: Cube = run.obtain("prepare")
+    bins: BinMap = run.obtain("bin")
+    options, spaxel = run.options.derived, spaxel_area(cube.sky)
+    wave = np.array([line.air for line in tied_lines(run).lines])
+    return derive(
+        run.obtain("lines"),
+        options,
+        dust=extinction_curve(options.law, wave, options.r_v),
+        area=np.asarray(spaxel * bins.n_spaxel) if np.isfinite(spaxel) else None,
+        redshift=cube.redshift,
+    )
 
 
 def compose_report(run: Run) -> ReportContent:

@@ -81,7 +81,7 @@ def write_bins(path: Path, bins: BinMap, sky: Sky, cards: Cards) -> None:
         "x": x,
         "y": y,
         "n_spaxel": bins.n_spaxel,
-        "area": bins.n_spaxel * _spaxel_area(sky),
+        "area": bins.n_spaxel * spaxel_area(sky),
         "snr": bins.snr,
         "flags": bins.flags,
         "growth": bins.growth,
@@ -164,7 +164,7 @@ def read_sky(header: Any) -> Sky:
     return Sky(shape=shape, wcs=celestial_cards(header), flux_scale=float(header["FLUXSCAL"]))
 
 
-def _spaxel_area(sky: Sky) -> float:
+def spaxel_area(sky: Sky) -> float:
     """Return the area of a spaxel in arcsec²; NaN without a WCS."""
     from betis.io.wcs import celestial_wcs
 
