@@ -14,7 +14,9 @@ from betis import bin_stage, noise, preparation, snr, stacking
 from betis.arrays import F64, Index
 from betis.binning.quality import LARGE_BIN, correlation_of_residuals
 from betis.compute import blocks
-from betis.continuum import fit as continuum_fit
+from betis.continuum.coarse import fit_held, neighbourhood_kinematics
+from betis.continuum.engines import HAVE_STARS, continuum_engine
+from betis.continuum.kinematics import Engine, Kinematics
 from betis.continuum.templates import template_broader_share
 from betis.derived import Derived, derive
 from betis.errors import InputError
@@ -42,6 +44,7 @@ from betis.products import (
     SnrMap,
     Spectra,
     SpectraRows,
+    Templates,
 )
 from betis.report import ReportContent
 from betis.runner import Run
@@ -158,31 +161,48 @@ def fit_stars(run: Run) -> RowStream[ContinuumFit]:
     spectra: SpectraRows = run.obtain("stack")
     run.begin("continuum", spectra.n_spectrum)
     engine = _engine(run, spectra)
-    return RowStream(n_row=spectra.n_spectrum, pieces=_fitted_stars(run, spectra, engine))
+    held = _coarse_kinematics(run, spectra, engine)
+    return RowStream(n_row=spectra.n_spectrum, pieces=_fitted_stars(run, spectra, engine, held))
 
 
-def _engine(run: Run, spectra: SpectraRows) -> continuum_fit.Engine:
+def _engine(run: Run, spectra: SpectraRows) -> Engine:
     options = run.options.continuum
-    if options.engine == "none":
-        return continuum_fit.no_continuum
-    emission = chosen_lines(run).emission()
-    base = load_templates(options.templates)
-    _warn_of_broad_base(run, template_broader_share(base, spectra.take(slice(0))))
-    return continuum_fit.template_engine(
+    return continuum_engine(
         spectra,
-        base,
         options,
-        dust=extinction_curve(options.law, spectra.wave, options.r_v),
-        line_waves=emission.waves(spectra.medium, spectra.redshift),
+        base=lambda: _base(run, spectra),
+        dust=lambda: extinction_curve(options.law, spectra.wave, options.r_v),
+        line_waves=_emission_waves(run, spectra),
     )
 
 
+def _base(run: Run, spectra: SpectraRows) -> Templates:
+    """Read the stellar base; warn where it is broader than the data."""
+    base = load_templates(run.options.continuum.templates)
+    _warn_of_broad_base(run, template_broader_share(base, spectra.take(slice(0))))
+    return base
+
+
+def _emission_waves(run: Run, spectra: SpectraRows) -> Float[F64, " line"]:
+    return chosen_lines(run).emission().waves(spectra.medium, spectra.redshift)
+
+
+def _coarse_kinematics(run: Run, spectra: SpectraRows, engine: Engine) -> Kinematics | None:
+    """Fit neighbourhoods of bins, where the velocities are to be theirs."""
+    options = run.options.continuum
+    if options.kinematics != "coarse":
+        return None
+    bins: BinMap = run.obtain("bin")
+    lines = _emission_waves(run, spectra)
+    return neighbourhood_kinematics(spectra, bins.bin_id, engine, options, line_waves=lines)
+
+
 def _fitted_stars(
-    run: Run, spectra: SpectraRows, engine: continuum_fit.Engine
+    run: Run, spectra: SpectraRows, engine: Engine, held: Kinematics | None
 ) -> Iterator[tuple[slice, ContinuumFit]]:
     flags, scatter = np.zeros(spectra.n_spectrum, np.int32), np.full(spectra.n_spectrum, np.nan)
     for rows in blocks(spectra.n_spectrum):
-        fit = engine(spectra.take(rows), run.listener.advance)
+        fit = fit_held(engine, spectra.take(rows), held and held.take(rows), run.listener.advance)
         flags[rows] = fit.flags
         with np.errstate(invalid="ignore", divide="ignore"):
             scatter[rows] = np.sqrt(fit.chi2 / fit.dof)
@@ -262,7 +282,7 @@ def _nebular(run: Run, rows: slice | Index) -> tuple[Spectra, ContinuumFit | Non
 
 def paint_maps(run: Run) -> Maps:
     """Paint what was measured on the sky."""
-    has_stars = run.options.continuum.engine != "none"
+    has_stars = run.options.continuum.engine in HAVE_STARS
     stars = run.obtain("continuum").table if has_stars else None
     return make_maps(run.obtain("bin"), run.obtain("lines"), stars)
 
@@ -300,6 +320,7 @@ def compose_report(run: Run) -> ReportContent:
         spectra=run.obtain("stack"),
         continuum=run.obtain("continuum"),
         lines=lines,
+        derived=run.obtain("derived"),
         line_set=chosen_lines(run),
         sky=cube.sky,
         model_lines=lambda rows: line_model(

@@ -6,9 +6,11 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from betis.derived import derive
 from betis.flags import Flag
 from betis.linelist import load_line_set
 from betis.lsf import FWHM_PER_SIGMA, muse_fwhm
+from betis.options import DerivedOptions
 from betis.products import BinMap, ContinuumFit, LineFit, Sky, SnrMap, Spectra
 from betis.report import ReportContent
 from betis.report.write import make_html
@@ -168,6 +170,12 @@ def make_continuum(spectra, bins, model, velocity, rng):
     )
 
 
+def derive_from(lines, bins):
+    """What follows from these lines, on spaxels of 0.2 arcsec."""
+    dust = np.linspace(1.5, 0.4, len(lines.names))
+    return derive(lines, DerivedOptions(), dust=dust, area=0.04 * bins.n_spaxel)
+
+
 def make_content(shape=SHAPE, *, seed=1, step=1.25, spaxels=False):
     """A galaxy on a field of this shape; every spaxel a bin where ``spaxels`` is True."""
     rng = np.random.default_rng(seed)
@@ -224,6 +232,7 @@ def make_content(shape=SHAPE, *, seed=1, step=1.25, spaxels=False):
         spectra=spectra,
         continuum=make_continuum(spectra, bins, model, spin, rng),
         lines=lines,
+        derived=derive_from(lines, bins),
         line_set=line_set,
         sky=sky,
         model_lines=lambda rows: line_profiles(lines.take(rows), wave),

@@ -4,11 +4,13 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from tests.report.conftest import derive_from
 
 from betis.products import BinMap, LineFit, Sky
 from betis.report.binmap import draw_bins, draw_cube_image, draw_outlines, draw_snr_maps
-from betis.report.bpt import NII_DIAGRAM, SII_DIAGRAM, draw_diagram
+from betis.report.bpt import class_table, draw_diagram
 from betis.report.canvas import house_style
+from betis.report.derivedmaps import draw_classes, draw_quantities
 from betis.report.field import field_wcs
 from betis.report.linemaps import draw_fluxes, draw_stars, draw_velocities
 from betis.report.page import Picture
@@ -37,10 +39,16 @@ def only_lines(fit: LineFit, names):
     return replace(fit, names=tuple(names), group=fit.group[columns], **per_line)
 
 
+def with_lines(content, lines, **others):
+    """The content with these lines, and what follows from them."""
+    bins = others.get("bins", content.bins)
+    return replace(content, lines=lines, derived=derive_from(lines, bins), **others)
+
+
 @pytest.fixture(scope="module")
 def no_lines(small):
     measured = ("flux", "flux_err", "velocity", "sigma", "snr", "ew", "amplitude", "wave_obs")
-    return replace(small, lines=blank(small.lines, *measured))
+    return with_lines(small, blank(small.lines, *measured))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +94,13 @@ def test_no_line_detected_is_said(no_lines):
     fluxes = draw_fluxes(no_lines, shown_lines(no_lines))
     assert all("not detected" in panel for panel in fluxes)
     assert "no line is detected" in draw_velocities(no_lines, shown_lines(no_lines))[0]
-    assert "no bin has S/N" in draw_diagram(no_lines, NII_DIAGRAM)
+    assert "no bin has S/N" in draw_diagram(no_lines, "BPT_NII")
+
+
+def test_no_ratio_is_no_map(no_lines):
+    assert draw_quantities(no_lines) == []
+    assert draw_classes(no_lines) == []
+    assert {row[1] for row in class_table(no_lines) if row[2] != "0"} <= {"class", "not classified"}
 
 
 def test_no_stellar_fit_is_said(no_stars):
@@ -104,8 +118,8 @@ def test_stellar_fits_that_are_all_flagged_are_drawn(small):
 
 
 def test_lines_outside_the_range_are_said(small):
-    only = replace(small, lines=only_lines(small.lines, ["SIII9069"]))
-    assert "not all of its lines were fitted" in draw_diagram(only, SII_DIAGRAM)
+    only = with_lines(small, only_lines(small.lines, ["SIII9069"]))
+    assert "not all of its lines were fitted" in draw_diagram(only, "BPT_SII")
     outside = blank(only_lines(small.lines, ["OII3726", "OII3729"]), "snr")
     assert undetected_sentence(replace(small, lines=outside)) == (
         "Not measured, outside the spectra or masked: [O II] 3726, [O II] 3729."
@@ -120,7 +134,7 @@ def test_other_lines_stand_in_where_no_main_line_is_detected(small):
 
 
 def test_no_line_was_fitted_at_all(small):
-    none = replace(small, lines=only_lines(small.lines, []))
+    none = with_lines(small, only_lines(small.lines, []))
     assert "No emission line" in verdict(none)
     assert key_numbers(none)["lines detected in at least one bin"] == "0 of 0"
     assert all(isinstance(panel, Picture) for panel in draw_spectra(none))
@@ -135,11 +149,11 @@ def test_one_bin_is_drawn(small):
         target=10.0,
     )
     row = np.array([0])
-    alone = replace(
+    alone = with_lines(
         small,
+        small.lines.take(row),
         bins=bins,
         spectra=small.spectra.take(row),
-        lines=small.lines.take(row),
         continuum=small.continuum.take(row),
     )
     assert isinstance(draw_bins(alone), Picture)
@@ -160,11 +174,11 @@ def test_no_bin_at_all_is_said(small):
         flags=none,
         **dict.fromkeys(("snr", "growth", "snr_measured"), np.zeros(0)),
     )
-    empty = replace(
+    empty = with_lines(
         small,
+        small.lines.take(row),
         bins=bins,
         spectra=small.spectra.take(row),
-        lines=small.lines.take(row),
         continuum=small.continuum.take(row),
     )
     assert verdict(empty).startswith("No spaxel is in any bin.")
@@ -219,4 +233,4 @@ def test_labels_with_dollars_are_drawn_as_they_are(small):
     content = replace(small, line_set=replace(small.line_set, lines=lines))
     alpha = shown_lines(content)[:1]
     assert isinstance(draw_fluxes(content, alpha)[0], Picture)
-    assert isinstance(draw_diagram(content, NII_DIAGRAM), Picture | str)
+    assert isinstance(draw_diagram(content, "BPT_NII"), Picture | str)

@@ -7,15 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.colors import AsinhNorm, LogNorm
 
+from betis.derived.classes import CURVES, kauffmann_nii, kewley_nii, kewley_sii
 from betis.errors import InputError
 from betis.flags import Flag
 from betis.report.binmap import color_bins, touching_bins
-from betis.report.bpt import NII_DIAGRAM, kauffmann_nii, kewley_nii, kewley_sii, log_ratio
+from betis.report.bpt import class_table
 from betis.report.canvas import nice_ticks, robust_range
+from betis.report.derivedmaps import draw_classes, draw_quantities
 from betis.report.field import scale_bar_length
 from betis.report.linemaps import log_range, velocity_range
+from betis.report.page import Picture
 from betis.report.spectra import brightness, choose_rows, flux_limits, gaps, prepare_row
-from betis.report.summary import measure
 
 NUMBERS = st.floats(-1e6, 1e6) | st.just(float("nan"))
 LABELS = arrays(
@@ -100,24 +102,24 @@ def test_demarcations_pass_through_published_points():
 
 
 def test_pure_star_formation_lies_below_the_maximum_starburst_where_both_are_drawn():
-    (_, kewley, *_), (_, kauffmann, start, end) = NII_DIAGRAM.curves
-    x = np.linspace(start, end, 50)
-    assert np.all(kauffmann(x) < kewley(x))
+    kewley, kauffmann = CURVES["LOG_NII_HA"]
+    x = np.linspace(kauffmann.first, kauffmann.last, 50)
+    assert np.all(kauffmann.at(x) < kewley.at(x))
 
 
-def test_the_error_of_a_ratio_is_that_of_its_spread(content):
-    over, under = measure(content, ("OIII5007",)), measure(content, ("Hb4861",))
-    kept = (over.snr > 20) & (under.snr > 10)
-    assert kept.any()
-    value, error = log_ratio(over, under, kept)
-    rng = np.random.default_rng(3)
-    drawn = [
-        line.flux[kept] * (1 + rng.normal(size=(4000, kept.sum())) / line.snr[kept])
-        for line in (over, under)
-    ]
-    spread = np.log10(drawn[0] / drawn[1]).std(axis=0)
-    np.testing.assert_allclose(error, spread, rtol=0.1)
-    np.testing.assert_allclose(10**value * under.flux[kept], over.flux[kept])
+def test_classes_share_out_all_bins_and_all_light(content):
+    rows = class_table(content)[1:]
+    for name in content.derived.classes:
+        own = [row for row in rows if row[0] == name]
+        assert sum(int(row[2].replace(",", "")) for row in own) == content.bins.n_bin
+        assert sum(float(row[4].rstrip(" %")) for row in own) == pytest.approx(100, abs=0.3)
+
+
+def test_what_follows_from_the_lines_is_drawn(content):
+    assert len(draw_quantities(content)) >= 5
+    assert len(draw_classes(content)) == 3
+    panels = [*draw_quantities(content), *draw_classes(content)]
+    assert all(isinstance(panel, Picture) for panel in panels)
 
 
 def test_the_chosen_spectra_are_what_they_are_called(content):

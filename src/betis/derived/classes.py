@@ -12,9 +12,11 @@ from betis.arrays import B8, F64, I32
 from betis.derived.fluxes import Quantity
 
 __all__ = [
+    "CURVES",
     "DIAGRAMS",
     "Classes",
     "Curve",
+    "NamedCurve",
     "diagram_classes",
     "kauffmann_nii",
     "kewley_nii",
@@ -101,6 +103,38 @@ _SEYFERT: dict[str, Callable[[Points], Points]] = {
 DIAGRAMS = {"BPT_NII": "LOG_NII_HA", "BPT_SII": "LOG_SII_HA", "BPT_OI": "LOG_OI_HA"}
 """Name of the classes, and of the abscissa of their diagram; the ordinate is LOG_OIII_HB."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class NamedCurve:
+    """A demarcation to be drawn between two abscissae."""
+
+    name: str
+    at: Callable[[Points], Points]
+    first: float
+    last: float
+
+
+CURVES = {
+    "LOG_NII_HA": (
+        NamedCurve(name="Kewley+01", at=kewley_nii, first=-2.5, last=0.35),
+        NamedCurve(name="Kauffmann+03", at=kauffmann_nii, first=-1.28, last=-0.05),
+    ),
+    "LOG_SII_HA": (
+        NamedCurve(name="Kewley+01", at=kewley_sii, first=-2.5, last=0.2),
+        NamedCurve(name="Kewley+06", at=_seyfert_sii, first=-0.31, last=0.5),
+    ),
+    "LOG_OI_HA": (
+        NamedCurve(name="Kewley+01", at=kewley_oi, first=-2.5, last=-0.7),
+        NamedCurve(name="Kewley+06", at=_seyfert_oi, first=-1.12, last=0.0),
+    ),
+}
+"""Demarcations by the abscissa of their diagram."""
+
+_ABSCISSAE = {
+    "LOG_NII_HA": "[N II] 6583 / Halpha",
+    "LOG_SII_HA": "[S II] 6716+6731 / Halpha",
+    "LOG_OI_HA": "[O I] 6300 / Halpha",
+}
 _DIFFUSE, _STAR_FORMING = 3.0, 14.0
 
 
@@ -126,7 +160,7 @@ def diagram_classes(name: str, ratios: Mapping[str, Quantity]) -> Classes:
     return Classes(
         value=np.where(known, value, 0).astype(np.int32),
         names=names,
-        meaning=f"log [O III]/Hbeta against {abscissa.lower()} ({source})",
+        meaning=f"[O III] 5007 / Hbeta against {_ABSCISSAE[abscissa]} ({source})",
     )
 
 

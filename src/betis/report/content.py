@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from betis.arrays import F64, Index
+from betis.derived import Derived
 from betis.errors import InputError
 from betis.linelist import LineSet
 from betis.products import BinMap, ContinuumRows, LineFit, Sky, SnrMap, SpectraRows
@@ -33,7 +34,7 @@ class ReportContent:
     cube_image : [y, x]
         Flux density of the continuum of each spaxel (the mean over wavelength, or beside a line),
         the cube's scale; NaN outside the field.
-    snr, bins, spectra, continuum, lines, line_set, sky
+    snr, bins, spectra, continuum, lines, derived, line_set, sky
         The products of the run. `spectra` are those that the continuum was fitted to; of them and
         of the continuum's models only some rows are ever taken into memory.
     model_lines
@@ -62,6 +63,7 @@ class ReportContent:
     spectra: SpectraRows
     continuum: ContinuumRows
     lines: LineFit
+    derived: Derived
     line_set: LineSet
     sky: Sky
     model_lines: LineModel

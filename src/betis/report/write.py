@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from betis.derived.classes import DIAGRAMS
 from betis.io.fits import write_text
 from betis.report import page
 from betis.report.binfacts import binning_facts, share_note, share_table
@@ -16,9 +17,10 @@ from betis.report.binmap import (
     draw_outlines,
     draw_snr_maps,
 )
-from betis.report.bpt import NII_DIAGRAM, SII_DIAGRAM, draw_diagram
+from betis.report.bpt import class_table, draw_diagram
 from betis.report.canvas import house_style
 from betis.report.content import ReportContent
+from betis.report.derivedmaps import draw_classes, draw_quantities
 from betis.report.linemaps import (
     draw_dispersion,
     draw_equivalent_width,
@@ -88,7 +90,7 @@ def make_html(content: ReportContent) -> str:
             "binning": ("Binning", _binning(content)),
             "lines": ("Emission lines", _lines(content)),
             "stars": ("Stellar continuum", _stars(content)),
-            "diagnostics": ("Diagnostic diagrams", _diagnostics(content)),
+            "diagnostics": ("Ratios, dust and classes", _diagnostics(content)),
             "spectra": ("Spectra", _spectra(content)),
             "quality": ("Quality", _quality(content)),
             **_optional(content),
@@ -157,8 +159,24 @@ def _stars(content: ReportContent) -> str:
 
 
 def _diagnostics(content: ReportContent) -> str:
-    diagrams = [draw_diagram(content, diagram) for diagram in (NII_DIAGRAM, SII_DIAGRAM)]
-    return page.grid(diagrams, "pairs")
+    diagrams = [draw_diagram(content, name) for name in DIAGRAMS]
+    maps = [*draw_quantities(content), *draw_classes(content)]
+    shares = class_table(content)
+    table = page.table(shares) if len(shares) > 1 else ""
+    return (
+        page.grid(diagrams)
+        + page.paragraph(_derived_note(content), "note")
+        + page.grid(maps)
+        + table
+    )
+
+
+def _derived_note(content: ReportContent) -> str:
+    limit = f"{content.derived.min_snr:g}"
+    return (
+        f"Each line of a ratio has S/N ≥ {limit}; grey: one of them is fainter. A_V before the gas "
+        "is as measured, noise and all, so that it may be negative."
+    )
 
 
 def _spectra(content: ReportContent) -> str:
