@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from typing import Any
 
 from betis import bin_stage, compute, preparation, snr, stages
 from betis.config import cube_layout, options_from, read_tables, to_toml
-from betis.errors import BetisError, ConfigError, RunFolderError
+from betis.errors import BetisError, ConfigError, RunFolderError, WaitingError
 from betis.io import products as files
 from betis.io import row_products as row_files
 from betis.io.derived import read_derived, write_derived
@@ -27,7 +28,7 @@ from betis.io.run_folder import CONFIG, LOG, RunFolder
 from betis.io.templates import list_templates
 from betis.linelist import set_names
 from betis.maps import read_maps
-from betis.options import Options
+from betis.options import Options, StarlightOptions
 from betis.report import write_report
 from betis.runner import Listener, Run, Silent, Stage
 
@@ -89,7 +90,7 @@ def execute(run: Run, until: str = "report") -> None:
     BetisError
         With one plain sentence; what was written before stays.
     """
-    with _logged(run), _configured(run):
+    with run.folder.held(), _logged(run), _configured(run):
         compute.configure(run.options.compute)
         run.folder.note(_provenance())
         for name in STAGES:
@@ -127,8 +128,39 @@ def _settled(options: Options) -> Options:
         binning=binning,
         regions=regions,
         continuum=replace(options.continuum, templates=templates),
+        starlight=_starlight_paths(options),
         lines=replace(options.lines, line_set=line_set),
     )
+
+
+def _starlight_paths(options: Options) -> StarlightOptions:
+    """Return the options of STARLIGHT with absolute paths; what it needs must be there."""
+    chosen = options.starlight
+    known: dict[str, Any] = {
+        name: _absolute_path(value)
+        for name in ("base", "base_dir", "config", "mask")
+        if (value := getattr(chosen, name))
+    }
+    program = _program(chosen.executable) if chosen.executable else ""
+    if options.continuum.engine == "starlight":
+        for name in known.keys() - {"base_dir"}:
+            require_file(known[name])
+        if program is None:
+            raise ConfigError(
+                f"starlight.executable is {chosen.executable!r}, which is no program that can be "
+                "run; give the path of the executable of STARLIGHT for this machine"
+            )
+    executable = _absolute_path(program) if program else chosen.executable
+    return replace(chosen, executable=executable, **known)
+
+
+def _program(text: str) -> str | None:
+    """Return the path of an executable, by its own path or as a command; None for none."""
+    return shutil.which(_absolute_path(text)) or shutil.which(text)
+
+
+def _absolute_path(text: str) -> str:
+    return str(Path(text).expanduser().absolute())
 
 
 def _binning_method(text: str) -> str:
@@ -200,6 +232,8 @@ def _configured(run: Run) -> Iterator[None]:
     write_text(file, head + to_toml(run.options))
     try:
         yield
+    except WaitingError:
+        raise
     except BetisError:
         if before is not None:
             with suppress(RunFolderError):
@@ -288,7 +322,7 @@ STAGES: dict[str, Stage] = {
     "continuum": Stage(
         file="continuum.fits",
         needs=("stack",),
-        tables=("continuum", "lines.line_set"),
+        tables=("continuum", "starlight", "lines.line_set"),
         make=stages.fit_stars,
         write=lambda path, made, run, cards: row_files.write_continuum(
             path, made, run.obtain("stack").sky, cards

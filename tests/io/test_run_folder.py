@@ -1,11 +1,13 @@
 """A run folder knows whose it is."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from betis.errors import InputError, RunFolderError
-from betis.io.run_folder import RunFolder, digest_file
+from betis.io.run_folder import LOG, RunFolder, digest_file
 
 
 @pytest.fixture
@@ -69,3 +71,33 @@ def test_a_damaged_product_has_no_key(tmp_path, cube):
 def test_a_cube_that_cannot_be_read_is_said(tmp_path):
     with pytest.raises(InputError, match="cannot be read: Is a directory; check the path"):
         digest_file(tmp_path)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    folder = RunFolder(tmp_path)
+    script = (
+        "import sys, time; from betis.io.run_folder import RunFolder\n"
+        f"with RunFolder({str(tmp_path)!r}).held():\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with other:
+        assert other.stdout.readline() == "held\n"
+        with (
+            pytest.raises(RunFolderError, match="another run is at work .* wait until"),
+            folder.held(),
+        ):
+            pass
+        other.kill()
+        other.wait()
+    with folder.held():
+        pass
+
+
+def test_a_folder_that_cannot_be_locked_is_said(tmp_path):
+    (tmp_path / LOG).mkdir()
+    with pytest.raises(RunFolderError, match="cannot be written"), RunFolder(tmp_path).held():
+        pass

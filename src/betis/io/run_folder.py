@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from betis.errors import InputError, RunFolderError
 from betis.io.fits import write_text
@@ -77,6 +78,31 @@ class RunFolder:
             return str(known["blake2b"])
         return digest_file(cube)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs out of the folder for the while.
+
+        The operating system's lock on the log, which ends with the process however that ends.
+        Where the file system knows no locks, nothing is locked.
+
+        Raises
+        ------
+        RunFolderError
+            Where another run is at work in the folder, or it cannot be written.
+        """
+        file = self.path / LOG
+        try:
+            stream = file.open("a", encoding="utf-8")
+        except OSError as error:
+            raise RunFolderError(f"{file} cannot be written: {error.strerror}") from error
+        with stream:
+            if not _locked(stream):
+                raise RunFolderError(
+                    f"another run is at work in {self.path}, as its {LOG} tells; wait until it is "
+                    "done, stop it, or choose another folder with -o"
+                )
+            yield
+
     def provenance(self) -> dict[str, Any]:
         """Return what is known of how the run was made; empty where nothing is.
 
@@ -118,6 +144,21 @@ class RunFolder:
             except InputError:
                 return ""
         return str(self.provenance().get("stages", {}).get(name, {}).get("key", ""))
+
+
+def _locked(stream: TextIO) -> bool:
+    """Lock an open file for this process; False where another has it."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return True
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def _require_text(*paths: Path) -> None:
