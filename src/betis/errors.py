@@ -6,10 +6,12 @@
     ├── InputError        a file or an array that betis was given cannot be used
     ├── ConfigError       an option, or a combination of options, makes no sense
     ├── RunFolderError    the run folder holds, or lacks, something it should not
-    └── FitError          a fit cannot be set up (a row that fails gets a flag instead)
+    ├── FitError          a fit cannot be set up (a row that fails gets a flag instead)
+    └── WaitingError      nothing is wrong, but another program must do its part first
 
 Every message is one plain sentence: what was found, what was expected, what to do.
-The command line prints it without a traceback and ends with exit status 2.
+The command line prints it without a traceback and ends with exit status 2; for a `WaitingError`
+with 0, since what was asked for has been done.
 """
 
 
@@ -31,3 +33,7 @@ class RunFolderError(BetisError):
 
 class FitError(BetisError):
     """A fit that cannot be set up at all."""
+
+
+class WaitingError(BetisError):
+    """A run that goes on when another program, which the user runs, has done its part."""

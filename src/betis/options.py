@@ -268,16 +268,24 @@ class ContinuumOptions:
 class StarlightOptions:
     """How the STARLIGHT code is run (``continuum.engine = "starlight"``)."""
 
-    executable: str = _option("", "STARLIGHT itself; its files are written and not run if empty")
-    base: str = _option("", "its base list")
+    executable: str = _option(
+        "", "STARLIGHT itself, a path or a command; its files are written and not run if empty"
+    )
+    base: str = _option("", "its base list; continuum.templates is written as one if empty")
     base_dir: str = _option("", "folder of the spectra of the base; that of the list if empty")
     config: str = _option("", "its configuration file; one for the range of the data if empty")
-    mask: str = _option("", "its mask file; one for the line set if empty")
+    mask: str = _option("", "its mask file; one for the line set and the sky if empty")
     law: str = _option("CCM", "its dust law: CCM, CAL, HZ5 ...")
-    kinematics: Literal["FIT", "FXK"] = _option("FIT", "fit the kinematics, or hold them fixed")
+    kinematics: Literal["FIT", "FXK"] = _option(
+        "FIT", "fit the kinematics, or hold those that betis's own engine finds"
+    )
     step: float = _option(1.0, "step of the resampled spectra", "Angstrom", low=0.1, high=20.0)
     processes: int = _option(0, "how many run at once; 0 for one a core", low=0)
     time_limit: float = _option(600.0, "after which a fit is given up", "s", low=1.0)
+    missing: Literal["wait", "flag"] = _option(
+        "wait",
+        "where nothing is run: wait until every output is there, or flag the spectra without one",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

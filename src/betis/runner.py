@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from betis.errors import InputError
 from betis.io.label_map import split_extension
 from betis.io.run_folder import RunFolder, code_version, digest_file, digest_of
+from betis.io.templates import base_list_spectra
 from betis.options import Options
 
 Cards = Mapping[str, Any]
@@ -109,6 +110,10 @@ class Run:
         """Return the options that ``name`` stands for: a table, or one key of it."""
         table, _, key = name.partition(".")
         values = asdict(getattr(self.options, table))
+        if table == "starlight":
+            is_used = self.options.continuum.engine == table
+            # How many run at once changes no result.
+            return {key: value for key, value in values.items() if is_used and key != "processes"}
         return {key: values[key]} if key else values
 
     def obtain(self, name: str) -> Any:
@@ -174,14 +179,25 @@ class Run:
         self.folder.note({"stages": {stage.file: facts}})
 
 
+_BASE_DIR = "base_dir"
+"""Option that says where the spectra of a base list lie; other files may lie there too."""
+
+
 def _file_digests(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return digests of the files that options name, so that editing one is noticed.
 
     By absolute paths, as a settled run has them: a file may be called as a method is.
     """
-    values = [value for table in tables.values() for value in table.values()]
+    options = [(key, value) for table in tables.values() for key, value in table.items()]
+    values = [value for key, value in options if key != _BASE_DIR]
     named = {split_extension(value)[0] for value in values if isinstance(value, str)}
-    files = {file for path in named if path.is_absolute() for file in _files_of(path)}
+    spectra_dirs = [value for key, value in options if key == _BASE_DIR and value]
+    files = {
+        file
+        for path in named
+        if path.is_absolute()
+        for file in (*_files_of(path), *base_list_spectra(path, *spectra_dirs))
+    }
     found = [(file, file.stat()) for file in sorted(files)]
     return {str(file): _digest(file, stat.st_size, stat.st_mtime_ns) for file, stat in found}
 
@@ -197,7 +213,7 @@ def _files_of(path: Path) -> list[Path]:
     return [file for file in found if file.is_file()]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2048)
 def _digest(file: Path, _size: int, _mtime_ns: int) -> str:
     """Return the digest of a file, once as long as it has not been touched: it may be large."""
     return digest_file(file)

@@ -15,7 +15,7 @@ from betis.arrays import F64, Index
 from betis.binning.quality import LARGE_BIN, correlation_of_residuals
 from betis.compute import blocks
 from betis.continuum.coarse import fit_held, neighbourhood_kinematics
-from betis.continuum.engines import HAVE_STARS, continuum_engine
+from betis.continuum.engines import HAVE_STARS, check_kinematics, continuum_engine
 from betis.continuum.kinematics import Engine, Kinematics
 from betis.continuum.templates import template_broader_share
 from betis.derived import Derived, derive
@@ -30,6 +30,7 @@ from betis.linelist import LineSet, load_line_set
 from betis.lines import fit as line_fit
 from betis.lines.limits import line_limits
 from betis.lines.model import line_model
+from betis.lines.second import with_components
 from betis.maps import Maps, make_maps
 from betis.mock import Recovery, compare, read_truth
 from betis.mock.table import recovery_table
@@ -48,6 +49,7 @@ from betis.products import (
 )
 from betis.report import ReportContent
 from betis.runner import Run
+from betis.starlight_stage import starlight_fits
 
 _BROAD_SHARE = 0.05
 """Share of pixels at which the base may be broader than the data without a warning."""
@@ -114,7 +116,8 @@ def open_cube(run: Run) -> Cube:
 
 def chosen_lines(run: Run) -> LineSet:
     """Return the line set of the run."""
-    return load_line_set(run.options.lines.line_set)
+    chosen = run.options.lines
+    return with_components(load_line_set(chosen.line_set), chosen)
 
 
 def tied_lines(run: Run) -> LineSet:
@@ -140,7 +143,7 @@ def measure_snr(run: Run) -> SnrMap:
 
 def _snr_lines(run: Run) -> LineSet:
     """Return the set that knows the lines of the S/N: the run's own, or the standard one."""
-    own, names = chosen_lines(run), snr.line_names(run.options.snr.line)
+    own, names = chosen_lines(run).primary(), snr.line_names(run.options.snr.line)
     return own if set(names) <= set(own.names) else load_line_set()
 
 
@@ -160,9 +163,13 @@ def fit_stars(run: Run) -> RowStream[ContinuumFit]:
     """Fit the stars of each bin; warn of failed fits and of errors that are too small."""
     spectra: SpectraRows = run.obtain("stack")
     run.begin("continuum", spectra.n_spectrum)
-    engine = _engine(run, spectra)
-    held = _coarse_kinematics(run, spectra, engine)
-    return RowStream(n_row=spectra.n_spectrum, pieces=_fitted_stars(run, spectra, engine, held))
+    check_kinematics(run.options.continuum)
+    if run.options.continuum.engine == "starlight":
+        fits = starlight_fits(run, spectra, chosen_lines(run))
+    else:
+        engine = _engine(run, spectra)
+        fits = _fits(run, spectra, engine, _coarse_kinematics(run, spectra, engine))
+    return RowStream(n_row=spectra.n_spectrum, pieces=_fitted_stars(run, spectra.n_spectrum, fits))
 
 
 def _engine(run: Run, spectra: SpectraRows) -> Engine:
@@ -197,21 +204,27 @@ def _coarse_kinematics(run: Run, spectra: SpectraRows, engine: Engine) -> Kinema
     return neighbourhood_kinematics(spectra, bins.bin_id, engine, options, line_waves=lines)
 
 
-def _fitted_stars(
+def _fits(
     run: Run, spectra: SpectraRows, engine: Engine, held: Kinematics | None
 ) -> Iterator[tuple[slice, ContinuumFit]]:
-    flags, scatter = np.zeros(spectra.n_spectrum, np.int32), np.full(spectra.n_spectrum, np.nan)
     for rows in blocks(spectra.n_spectrum):
-        fit = fit_held(engine, spectra.take(rows), held and held.take(rows), run.listener.advance)
+        advance = run.listener.advance
+        yield rows, fit_held(engine, spectra.take(rows), held and held.take(rows), advance)
+
+
+def _fitted_stars(
+    run: Run, n_row: int, fits: Iterator[tuple[slice, ContinuumFit]]
+) -> Iterator[tuple[slice, ContinuumFit]]:
+    """Pass the fits on; warn of those that failed, and where errors are too small."""
+    flags, scatter = np.zeros(n_row, np.int32), np.full(n_row, np.nan)
+    for rows, fit in fits:
         flags[rows] = fit.flags
         with np.errstate(invalid="ignore", divide="ignore"):
             scatter[rows] = np.sqrt(fit.chi2 / fit.dof)
         yield rows, fit
     failed = int(((flags & (Flag.NOT_CONVERGED | Flag.FIT_FAILED | Flag.NO_DATA)) != 0).sum())
     if failed:
-        run.warn(
-            "continuum", f"{failed} of {spectra.n_spectrum} continuum fits failed or did not end."
-        )
+        run.warn("continuum", f"{failed} of {n_row} continuum fits failed or did not end.")
     _warn_of_correlation(run, scatter)
 
 

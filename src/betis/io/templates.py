@@ -30,7 +30,13 @@ from betis.errors import InputError
 from betis.products import Templates
 from betis.wavelength import C_KMS, Medium, read_axis
 
-__all__ = ["describe_templates", "list_templates", "load_templates", "save_templates"]
+__all__ = [
+    "base_list_spectra",
+    "describe_templates",
+    "list_templates",
+    "load_templates",
+    "save_templates",
+]
 
 _SHIPPED = ("bpass",)
 _FORMAT = "betis templates 1"
@@ -241,6 +247,27 @@ def _is_fits(path: Path) -> bool:
         return False
     first = _first_bytes(path, len(_FITS_MAGIC))
     return first == _FITS_MAGIC or (first.startswith(_GZIP_MAGIC) and ".fit" in path.name.lower())
+
+
+def base_list_spectra(path: Path, *folders: str | Path) -> list[Path]:
+    """Return the spectra that a STARLIGHT base list names; none for what is no such list.
+
+    Parameters
+    ----------
+    path
+        Of what may be one.
+    folders
+        Where the spectra may lie, beside the list.
+    """
+    try:
+        is_list = path.is_file() and _is_base_list(path)
+    except OSError:  # who reads the file itself will say why it cannot be read
+        is_list = False
+    if not is_list:
+        return []
+    names = [line.split()[0] for line in path.read_text("latin-1").splitlines()[1:] if line.split()]
+    places = [path.parent, *map(Path, folders)]
+    return [place / name for name in names for place in places if (place / name).is_file()]
 
 
 def _is_base_list(path: Path) -> bool:

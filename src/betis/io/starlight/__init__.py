@@ -1,0 +1,1 @@
+"""The files of the STARLIGHT code: grid, configuration, mask, base, spectra and outputs."""
