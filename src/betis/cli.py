@@ -184,6 +184,104 @@ def demo(
     run_demo(output, {**sizes, "instrument": instrument, "mode": mode})
 
 
+@app.command("show")
+def show_bin(
+    folder: RunPath,
+    bins: Annotated[list[int] | None, typer.Option("--bin", help="A bin; several times.")] = None,
+    spaxel: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="X Y", help="The bin of a spaxel, x and y from 0 as in bins.fits."),
+    ] = None,
+    flag: Annotated[str, typer.Option(help="One at random that has this flag: AT_BOUND.")] = "",
+    seed: Annotated[int, typer.Option(help="Of that choice.")] = 1,
+    line: Annotated[str, typer.Option(help="Close up to the fit of this line only.")] = "",
+    all_groups: Annotated[
+        bool, typer.Option("--all-groups", help="Close up to every fit, detected or not.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="png, pdf or svg file; RUN/figures/bin-N.png."),
+    ] = None,
+) -> None:
+    """Draw the spectrum of a bin with its model, and show what was measured of its lines."""
+    from betis.console import show_bins
+    from betis.report.bin_choice import Choice
+
+    choice = Choice(bins=tuple(bins or ()), spaxel=spaxel, flag=flag, seed=seed, line=line)
+    show_bins(folder, choice, output, every=all_groups)
+
+
+@app.command("view")
+def view(
+    folder: RunPath,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="To listen on; 0 for any that is free.")
+    ] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Only say where the page is.")
+    ] = False,
+) -> None:
+    """Look around in the maps and spectra of a run, in the browser."""
+    from betis.viewer import view_run
+
+    view_run(folder, port=port, browser=not no_browser, say=typer.echo)
+
+
+@app.command()
+def remnants(
+    folder: RunPath,
+    templates: Annotated[
+        list[Path], typer.Argument(metavar="TEMPLATE...", help="Spectra: wavelength (Å), flux.")
+    ],
+    velocity: Annotated[
+        float, typer.Option(help="Of the remnants in the rest frame of the run, km/s.")
+    ] = 0.0,
+    redshift: Annotated[float, typer.Option("-z", "--redshift", help="Of the templates.")] = 0.0,
+    medium: Annotated[str, typer.Option(help="Of the templates' wavelengths: air, vacuum.")] = (
+        "air"
+    ),
+    degree: Annotated[int, typer.Option(help="Of the polynomial taken out of both.")] = 2,
+    without_lines: Annotated[
+        bool, typer.Option("--without-lines", help="Take the fitted lines away first.")
+    ] = False,
+    region: Annotated[
+        list[str] | None, typer.Option(help="LOW-HIGH in place of the five regions; several times.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="FITS file; RUN/remnants.fits.")
+    ] = None,
+) -> None:
+    """Compare the spectra of the bins with templates of supernova remnants."""
+    from betis.console import match_remnants
+    from betis.remnants import Matching, regions_from
+
+    how = Matching(
+        regions=regions_from(region or ()), degree=degree, velocity=velocity, redshift=redshift
+    )
+    match_remnants(folder, templates, how, medium=medium, lines=not without_lines, output=output)
+
+
+@app.command()
+def batch(
+    catalogue: Annotated[
+        Path,
+        typer.Argument(metavar="CATALOG.csv", help="A row a galaxy: cube, redshift, any option."),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of the run folders and the summary.")
+    ] = Path("betis-batch"),
+    config: ConfigFile = None,
+    at_once: Annotated[
+        int, typer.Option("--at-once", min=1, help="Galaxies that run at the same time.")
+    ] = 1,
+) -> None:
+    """Run a sample, a row of a catalogue each, going on past failures."""
+    from betis.console import run_catalogue
+
+    if not run_catalogue(catalogue, output, config, at_once):
+        raise typer.Exit(2)
+
+
 @app.command("inspect")
 def inspect_(
     cube: CubeFile,
@@ -227,12 +325,23 @@ def list_() -> None:
 
 
 @templates_app.command()
-def show(source: Annotated[str, typer.Argument(help="Name of a base, or a path.")]) -> None:
-    """Say what a base holds."""
+def show(
+    source: Annotated[str, typer.Argument(help="Name of a base, or a path.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="png file of its figure; betis-NAME.png here."),
+    ] = None,
+) -> None:
+    """Say what a base holds, and draw it."""
     from betis.console import show_facts
     from betis.io.templates import describe_templates, load_templates
+    from betis.report.base_figure import write_base_figure
 
-    show_facts(describe_templates(load_templates(source)))
+    base = load_templates(source)
+    show_facts(describe_templates(base))
+    path = output or Path(f"betis-{Path(source).stem}.png")
+    write_base_figure(path, base)
+    typer.echo(f"drawn: {path}")
 
 
 @templates_app.command()
@@ -286,6 +395,22 @@ def resampled(
     export_resampled(folder, output, step, method)
 
 
+@export_app.command()
+def starlight(
+    folder: RunPath,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder; RUN/starlight.")
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(help="Grid files to split the fits into; 0 for one a core.")
+    ] = 0,
+) -> None:
+    """Write what STARLIGHT needs for every bin: spectra, grid files, config, mask and base."""
+    from betis.console import export_starlight
+
+    export_starlight(folder, output, processes)
+
+
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 """Base of every complaint of typer about the command line; it exports no name for it."""
 
@@ -297,13 +422,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns
     -------
-    0 done; 2 the input is wrong, or cannot be written, in one sentence; 130 interrupted. A bug
-    raises, which ends the program with 1.
+    0 done, or all that can be before another program does its part; 2 the input is wrong, or cannot
+    be written, in one sentence; 130 interrupted. A bug raises, which ends the program with 1.
     """
-    from betis.errors import BetisError
+    from betis.errors import BetisError, WaitingError
 
     try:
         status = app(args=arguments, standalone_mode=False)
+    except WaitingError as waiting:
+        return _fail(str(waiting), 0)
     except BetisError as error:
         return _fail(str(error), 2)
     except _UsageError as error:

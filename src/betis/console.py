@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,13 +23,22 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from betis import pipeline
+from betis import batch, pipeline, remnants, starlight_stage
 from betis.config import merged, read_tables, validated
 from betis.demonstration import demo
+from betis.errors import ConfigError
 from betis.export.resampled import write_resampled
+from betis.finished import open_finished
+from betis.io.remnants import read_remnant, remnant_cards, write_remnants
+from betis.linelist import load_line_set
 from betis.mock import MockOptions
 from betis.mock.table import recovery_table
+from betis.remnants import Matching
+from betis.report.bin_choice import Choice, choose_bins
+from betis.report.bin_figure import figure_paths, save_bin
+from betis.report.bin_view import facts_of, line_rows, shown_groups
 from betis.resampling import Method
+from betis.wavelength import Medium
 
 _WIDTH = 12
 _WIDEST = 1000
@@ -132,6 +142,42 @@ def export_resampled(folder: Path, output: Path | None, step: float, method: str
     console.print(f"done: {path}", soft_wrap=True, markup=False, highlight=False)
 
 
+def export_starlight(folder: Path, output: Path | None, processes: int) -> None:
+    """Write the files of STARLIGHT for a run, with progress."""
+    console = Console()
+    where = folder / starlight_stage.FOLDER if output is None else output
+    with ConsoleListener(console) as listener:
+        run = pipeline.open_run(folder, None, {}, listener)
+        line_set = load_line_set(run.options.lines.line_set)
+        started = time.perf_counter()
+        grids = starlight_stage.export_files(run, line_set, where, processes)
+        listener.end("starlight", time.perf_counter() - started, reused=False)
+    names = " ".join(path.name for path in grids)
+    said = f"done: in {where}, run STARLIGHT on each of {names}"
+    console.print(said, soft_wrap=True, markup=False, highlight=False)
+
+
+def run_catalogue(catalogue: Path, output: Path, config: Path | None, at_once: int) -> bool:
+    """Run a sample with progress, show how each galaxy ended, and tell if all are done."""
+    console = Console()
+    galaxies = batch.read_catalogue(catalogue)
+    with ConsoleListener(console) as listener:
+        listener.begin("galaxies", len(galaxies))
+
+        def told(result: batch.Result) -> None:
+            listener.advance(1)
+            if result.said:
+                listener.warn(f"{result.name}: {result.said}")
+
+        results = batch.run_batch(galaxies, output, config, at_once, told)
+    show_table([{"name": r.name, "status": r.status, "said": r.said} for r in results])
+    failed = sum(result.status == "failed" for result in results)
+    counted = f"{len(results) - failed} of {len(results)} galaxies are done"
+    said = f"{counted}: {output / batch.SUMMARY}"
+    console.print(said, soft_wrap=True, markup=False, highlight=False)
+    return failed == 0
+
+
 def run_demo(output: Path, values: Mapping[str, Any]) -> None:
     """Run the demo and show how well the truth was found."""
     console = Console()
@@ -144,6 +190,47 @@ def run_demo(output: Path, values: Mapping[str, Any]) -> None:
     console.print(table)
     where = (output / "report.html").resolve()
     console.print(f"report: {where}", soft_wrap=True, markup=False, highlight=False)
+
+
+def show_bins(folder: Path, choice: Choice, output: Path | None, *, every: bool) -> None:
+    """Draw some bins of a run, and show what was measured of their lines."""
+    console, run = Console(), open_finished(folder)
+    stars = None if run.continuum is None else run.continuum.table.flags
+    chosen = choose_bins(choice, run.bins, stars, run.line_fit)
+    paths = figure_paths(folder, output, list(chosen))
+    for (row, lines), path in zip(chosen.items(), paths, strict=True):
+        view = run.view(row)
+        groups = shown_groups(view, every=every, lines=lines, only=bool(choice.line))
+        save_bin(path, view, groups)
+        console.print(f"bin {row} of {view.title}", style="bold", highlight=False)
+        for text in facts_of(view):
+            console.print(text, markup=False, highlight=False)
+        if groups:
+            show_table(line_rows(view, groups))
+        console.print(f"done: {path}", soft_wrap=True, markup=False, highlight=False)
+
+
+def match_remnants(
+    folder: Path,
+    templates: Sequence[Path],
+    how: Matching,
+    *,
+    medium: str,
+    lines: bool,
+    output: Path | None,
+) -> None:
+    """Compare the bins of a run with templates of supernova remnants, and show the best of each."""
+    console, run = Console(), open_finished(folder)
+    how = replace(how, noise_correlation=run.noise_correlation())
+    if medium not in get_args(Medium):
+        raise ConfigError(f"the medium is {medium!r}, where air or vacuum was expected")
+    spectra = [read_remnant(path, cast("Medium", medium)) for path in templates]
+    matches = remnants.match_remnants(run.gas(lines=lines), spectra, how)
+    path = folder / "remnants.fits" if output is None else output
+    cards = {"LINES": (lines, "the fitted lines were left in the spectra")}
+    write_remnants(path, run.bins, run.spectra.sky, matches, {**remnant_cards(how), **cards})
+    show_table(remnants.best_bins(matches))
+    console.print(f"done: {path}", soft_wrap=True, markup=False, highlight=False)
 
 
 def show_facts(facts: Mapping[str, str]) -> None:

@@ -87,7 +87,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
     with other:
         assert other.stdout.readline() == "held\n"
         with (
-            pytest.raises(RunFolderError, match="another run is at work .* wait until"),
+            pytest.raises(RunFolderError, match=r"another run is at work .* wait until"),
             folder.held(),
         ):
             pass

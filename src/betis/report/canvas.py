@@ -49,6 +49,7 @@ _STYLE: dict[Any, Any] = {
     "image.origin": "lower",
     "image.interpolation": "nearest",
     "path.simplify": True,
+    "svg.hashsalt": "betis",
 }
 
 

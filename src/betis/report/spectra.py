@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ ZOOMS = (("Hβ and [O III]", 4820.0, 5050.0), ("Hα to [S II]", 6500.0, 6780.0))
 """Title and range (Angstrom, rest frame) of the close-ups."""
 
 _RESIDUAL_LIMIT = 6.0
-_DATA = "#4a5462"
+_DATA, _MASKED = "#4a5462", "#ecdff0"
 _BLOCK = 128
 """Spectra looked at at once."""
 _FEWEST_PIXELS = 10
@@ -130,8 +131,8 @@ def _draw_spectrum(content: ReportContent, row: int, model: F64, why: str) -> Pi
     drawn = prepare_row(content, row, model)
     figure = new_figure(9.0, 6.3, layout=None)
     whole, *close = _make_axes(figure)
-    _draw_range(whole, drawn, (float(drawn.wave[0]), float(drawn.wave[-1])))
-    _legend(figure, whole)
+    draw_range(whole, drawn, (float(drawn.wave[0]), float(drawn.wave[-1])))
+    draw_legend(figure, whole)
     for pair, zoom in zip(close, ZOOMS, strict=True):
         _draw_zoom(pair, drawn, zoom)
     for flux_axes, residual_axes in (whole, close[0]):
@@ -202,7 +203,7 @@ def _line_places(content: ReportContent, row: int) -> tuple[tuple[str, float, bo
 def _draw_zoom(axes: tuple[Axes, Axes], drawn: Drawn, zoom: tuple[str, float, float]) -> None:
     title, low, high = zoom
     if np.count_nonzero((drawn.wave > low) & (drawn.wave < high)) >= _FEWEST_PIXELS:
-        _draw_range(axes, drawn, (low, high), whole=True)
+        draw_range(axes, drawn, (low, high), whole=True)
         return
     text = f"{title}: outside the spectra"
     axes[0].text(0.5, 0.3, text, ha="center", color=GREY, transform=axes[0].transAxes)
@@ -210,7 +211,7 @@ def _draw_zoom(axes: tuple[Axes, Axes], drawn: Drawn, zoom: tuple[str, float, fl
         part.set_axis_off()
 
 
-def _draw_range(
+def draw_range(
     pair: tuple[Axes, Axes], drawn: Drawn, limits: tuple[float, float], *, whole: bool = False
 ) -> None:
     """Draw flux and residual of a range; ``whole`` keeps the peaks of lines in sight."""
@@ -230,7 +231,7 @@ def _draw_flux(axes: Axes, drawn: Drawn, where: B8) -> None:
     axes.step(wave, flux, where="mid", color=_DATA, linewidth=0.5, label="data")
     axes.plot(wave, drawn.total[where], color=RED, linewidth=0.9, label="continuum + lines")
     axes.plot(wave, drawn.continuum[where], color=BLUE, linewidth=0.9, label="continuum")
-    _shade_masked(axes, wave, drawn.mask[where])
+    shade(axes, wave, drawn.mask[where], _MASKED, "masked")
 
 
 def _draw_residual(axes: Axes, drawn: Drawn, where: B8) -> None:
@@ -249,22 +250,23 @@ def _draw_residual(axes: Axes, drawn: Drawn, where: B8) -> None:
         transform=axes.get_xaxis_transform(),
         label="left out of the continuum fit",
     )
-    _shade_masked(axes, wave, drawn.mask[where])
+    shade(axes, wave, drawn.mask[where], _MASKED, "masked")
     axes.set(ylim=(-_RESIDUAL_LIMIT, _RESIDUAL_LIMIT), yticks=[-5, 0, 5])
 
 
-def _shade_masked(axes: Axes, wave: F64, mask: B8) -> None:
+def shade(axes: Axes, wave: F64, where: B8, color: str, label: str) -> None:
+    """Shade pixels over the whole height of the axes, behind everything else."""
     axes.fill_between(
         wave,
         0,
         1,
-        where=mask.tolist(),
+        where=where.tolist(),
         step="mid",
-        color="#ecdff0",
+        color=color,
         linewidth=0,
         zorder=0,
         transform=axes.get_xaxis_transform(),
-        label="masked",
+        label=label,
     )
 
 
@@ -292,11 +294,18 @@ def _label_lines(axes: Axes, drawn: Drawn, limits: tuple[float, float]) -> None:
             )
 
 
-def _legend(figure: Figure, pair: tuple[Axes, Axes]) -> None:
-    handles, labels = pair[0].get_legend_handles_labels()
-    more, names = pair[1].get_legend_handles_labels()
-    shown = dict(zip(labels + names, handles + more, strict=True))
-    figure.legend(shown.values(), shown.keys(), loc="upper center", ncols=6, fontsize=7)
+def draw_legend(
+    figure: Figure, axes: Sequence[Axes], *, without: Collection[str] = (), **place: Any
+) -> None:
+    """Draw one legend, on top of the figure, of what is labelled in these axes, but for some."""
+    shown: dict[str, Any] = {}
+    for part in axes:
+        handles, labels = part.get_legend_handles_labels()
+        shown.update(zip(labels, handles, strict=True))
+    for label in without:
+        shown.pop(label, None)
+    settings: dict[str, Any] = {"loc": "upper center", "ncols": 6, "fontsize": 7, **place}
+    figure.legend(shown.values(), shown.keys(), **settings)
 
 
 def _caption(content: ReportContent, row: int, why: str) -> str:
