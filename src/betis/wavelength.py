@@ -24,6 +24,9 @@ C_KMS = 299792.458
 GAP = 1.9
 """A step so many times the step before or after it is a gap: one pixel that is missing is."""
 
+_SHORTEST_IN_AIR = 2000.0
+"""Angstrom."""
+
 _ANGSTROM_PER_UNIT = {
     "angstrom": 1.0,
     "angstroms": 1.0,
@@ -53,11 +56,14 @@ class WaveAxis:
 def refractive_index(vacuum_wave: ArrayLike) -> Float[F64, " wave"]:
     """Return the refractive index of standard air (15 C, 1 atm) at a vacuum wavelength in Angstrom.
 
+    Shortward of 2000 Angstrom, where air is opaque and the formula has poles, it is that at 2000:
+    an axis that begins there (stellar bases do) stays one that increases.
+
     References
     ----------
     Birch & Downs 1994, Metrologia 31 315, as given by Morton 2000, ApJS 130 403, eq. 8.
     """
-    s2 = (1e4 / np.asarray(vacuum_wave, dtype=float)) ** 2
+    s2 = (1e4 / np.maximum(np.asarray(vacuum_wave, dtype=float), _SHORTEST_IN_AIR)) ** 2
     return np.asarray(1 + 8.34254e-5 + 2.406147e-2 / (130 - s2) + 1.5998e-4 / (38.9 - s2))
 
 

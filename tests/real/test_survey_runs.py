@@ -15,20 +15,6 @@ _NEAR = [0, 1, 2]
 _REDSHIFT = 0.0495
 
 
-@pytest.fixture(scope="module")
-def sami_run(test_data, tmp_path_factory):
-    blue, red = (test_data / "sami" / f"41144_A_sectors_{arm}.fits.gz" for arm in ("blue", "red"))
-    output = tmp_path_factory.mktemp("sami") / "run"
-    return output, betis.run(
-        blue,
-        redshift=0.02964,
-        output=output,
-        arm=red,
-        binning=f"{blue}[BIN_MASK]",
-        snr_line="NII6583",
-    )
-
-
 def survey(test_data, name):
     """The survey's own map of a line (LZIFU, one component) and its error."""
     with fits.open(test_data / "sami" / f"41144_A_{name}_sectors_1-comp.fits") as hdus:
