@@ -18,7 +18,8 @@ from betis.arrays import F64
 from betis.binning import quadtree as quadtree_binning
 from betis.binning import voronoi as voronoi_binning
 from betis.config import FLAGS, cube_layout, merged, read_tables, validated
-from betis.continuum import fit as continuum_stage
+from betis.continuum.engines import continuum_engine
+from betis.errors import ConfigError, InputError
 from betis.extinction import extinction_curve
 from betis.io import readers
 from betis.io.templates import load_templates
@@ -34,6 +35,7 @@ from betis.options import (
     SnrOptions,
 )
 from betis.products import BinMap, ContinuumFit, Cube, LineFit, SnrMap, Spectra, Templates
+from betis.products.fits import joined
 from betis.resampling import resample
 
 __all__ = [
@@ -234,7 +236,8 @@ def fit_continuum(
     mask_lines
         Leave out the pixels of the standard set's emission lines.
     **options
-        Other fields of `betis.options.ContinuumOptions`.
+        Other fields of `betis.options.ContinuumOptions`: ``engine`` = "templates", "ppxf",
+        "polynomial" or "none" among them.
 
     Raises
     ------
@@ -242,15 +245,22 @@ def fit_continuum(
         Where an option is wrong or the base does not cover the spectra.
     """
     chosen = validated(ContinuumOptions, {"mask_lines": mask_lines, **options})
+    if chosen.kinematics == "coarse":
+        raise ConfigError(
+            "kinematics is 'coarse', which needs to know which bins lie side by side; set it to "
+            "'bin', or use betis.run"
+        )
+    if spectra.n_spectrum < 1:
+        raise InputError("there is no spectrum to fit; give at least one row")
     compute.configure()
-    base = load_templates(chosen.templates) if templates is None else templates
-    return continuum_stage.fit_continuum(
+    engine = continuum_engine(
         spectra,
-        base,
         chosen,
-        dust=extinction_curve(chosen.law, spectra.wave, chosen.r_v),
+        base=lambda: load_templates(chosen.templates) if templates is None else templates,
+        dust=lambda: extinction_curve(chosen.law, spectra.wave, chosen.r_v),
         line_waves=load_line_set().emission().waves(spectra.medium, spectra.redshift),
     )
+    return joined([engine(spectra.take(rows)) for rows in compute.blocks(spectra.n_spectrum)])
 
 
 def fit_lines(

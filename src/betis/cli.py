@@ -81,7 +81,9 @@ FLAG_TYPES: dict[str, Any] = {
             "muse, measured, gaussian:SIGMA.",
         ),
     ],
-    "continuum": Annotated[str | None, typer.Option(help="templates or none.")],
+    "continuum": Annotated[
+        str | None, typer.Option(help="templates, starlight, ppxf, polynomial or none.")
+    ],
     "templates": Annotated[str | None, typer.Option(help="Stellar base: bpass, or a path.")],
     "line_set": Annotated[str | None, typer.Option(help="standard, betis41, or a TOML file.")],
     "device": Annotated[str | None, typer.Option(help="auto, cpu or gpu.")],
@@ -335,11 +337,11 @@ def show(
     """Say what a base holds, and draw it."""
     from betis.console import show_facts
     from betis.io.templates import describe_templates, load_templates
-    from betis.report.base_figure import write_base_figure
+    from betis.report.base_figure import default_path, write_base_figure
 
     base = load_templates(source)
     show_facts(describe_templates(base))
-    path = output or Path(f"betis-{Path(source).stem}.png")
+    path = output or default_path(base)
     write_base_figure(path, base)
     typer.echo(f"drawn: {path}")
 
@@ -409,6 +411,50 @@ def starlight(
     from betis.console import export_starlight
 
     export_starlight(folder, output, processes)
+
+
+@export_app.command()
+def legacy(
+    folder: RunPath,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder; RUN/legacy.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the galaxy, in the names of files; RUN's.")] = "",
+    target: Annotated[
+        float | None, typer.Option(help="S/N in the names of files; that of the bins, or 10.")
+    ] = None,
+) -> None:
+    """Write the files of the BETIS scripts, for their notebooks."""
+    from betis.console import export_to
+    from betis.exporting import export_legacy
+
+    export_to("legacy", lambda told: export_legacy(folder, output, name, target, told))
+
+
+_EXPORTS = {
+    "dap": ("Write a MAPS file as the MaNGA DAP does, for Marvin and others.", "dap.fits"),
+    "pipe3d": ("Write the lines as a flux_elines cube of Pipe3D.", "pipe3d.fits"),
+    "cube": ("Write data, stars, lines and residual, for Cubeviz and others.", "model_cube.fits"),
+}
+"""Exports that are one file: what they are for, and its name."""
+
+
+def _export_command(name: str, text: str, file: str) -> None:
+    def command(folder: Path, output: Path | None = None) -> None:
+        from betis import exporting
+        from betis.console import export_to
+
+        write = getattr(exporting, f"export_{name}")
+        export_to(name, lambda told: write(folder, output, told))
+
+    where = typer.Option("-o", "--output", help=f"FITS file; RUN/{file}.")
+    command.__annotations__ = {"folder": RunPath, "output": Annotated[Path | None, where]}
+    command.__doc__ = text
+    export_app.command(name)(command)
+
+
+for _name, (_text, _file) in _EXPORTS.items():
+    _export_command(_name, _text, _file)
 
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])

@@ -1,20 +1,24 @@
 """The least-squares problem with bounds against two solvers of scipy."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear, nnls
 
-from betis.continuum.bounded import solve_bounded
+from betis.continuum.bounded import solve_bounded, swept_table
 
 N, M = 12, 40
 
 
 @jax.jit
 def solve(hessian, linear, lower, upper, start):
-    return solve_bounded(hessian, linear, lower, upper, start, N)
+    inside = jnp.clip(start, lower, upper)
+    table = swept_table(hessian, (inside > lower) & (inside < upper))
+    found = solve_bounded(table, linear - hessian @ inside, inside, (lower, upper), 1e-18)
+    return found.values, found.solved
 
 
 def problem(seed):

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 import betis
-from betis.continuum.kernel import Grid, evaluate
+from betis.continuum.model import Grid, evaluate
 from betis.continuum.templates import Range, prepare_base, template_broader_share
 from betis.errors import FitError, InputError
 from betis.extinction import extinction_curve

@@ -9,6 +9,7 @@ from tests.cubes import WAVE, WCS
 from tests.io.same import same
 
 from betis.io import row_products as files
+from betis.io.fits import _COUNT
 from betis.io.wcs import celestial_cards
 from betis.linelist import load_line_set
 from betis.products import ContinuumFit, LineFit, RowStream, Sky, Spectra
@@ -76,13 +77,14 @@ def test_continuum(pieces, tmp_path):
     same(fit, files.read_continuum(str(tmp_path / "continuum.fits")).take(slice(None)))
 
 
-def line_fit(n_row=4):
+def line_fit(n_row=4, **more):
     per_line = {name: RNG.normal(size=(n_row, 3)) for name in files._PER_LINE if name != "flags"}
     return LineFit(
         names=("Hb4861", "Ha6563", "SII6731"),
         flags=RNG.integers(0, 64, (n_row, 3)).astype(np.int32),
         group=np.array([0, 1, 1], dtype=np.int32),
         chi2=RNG.normal(size=(n_row, 2)),
+        scatter=RNG.normal(size=(n_row, 2)),
         dof=RNG.normal(size=(n_row, 2)),
         bic=RNG.normal(size=(n_row, 2)),
         n_iter=RNG.integers(1, 9, (n_row, 2)).astype(np.int32),
@@ -90,6 +92,7 @@ def line_fit(n_row=4):
         background_wave=np.array([4861.0, 6600.0]),
         sky=SKY,
         **per_line,
+        **more,
     )
 
 
@@ -107,6 +110,36 @@ def test_lines(pieces, tmp_path):
     assert table["line"][1] == "Ha6563"
     assert table["flux"][4] == fit.flux[1, 1]
     assert {"chi2", "dof", "bic", "n_iter", "upper_limit", "flux_direct"} <= set(table.names)
+    assert {"w80", "w80_err", "sigma_direct", "snr_fixed", "scatter"} <= set(table.names)
+
+
+@every_way
+def test_the_covariance_of_fluxes(pieces, tmp_path):
+    fit = line_fit(flux_cov=RNG.normal(size=(4, 3, 3)))
+    known = load_line_set().select(fit.names)
+    files.write_lines(tmp_path / "lines.fits", stream(fit, pieces), known, CARDS)
+    same(fit, files.read_lines(tmp_path / "lines.fits"))
+    unit = fits.getheader(tmp_path / "lines.fits", "FLUX_COV")["BUNIT"]
+    assert unit == "10**(-40) erg2 s-2 cm-4"
+
+
+def test_a_file_of_fewer_quantities_is_read_with_nan_for_the_others(tmp_path):
+    fit = line_fit()
+    path = tmp_path / "lines.fits"
+    known = load_line_set().select(fit.names)
+    files.write_lines(path, stream(fit, WHOLE), known, CARDS)
+    with fits.open(path) as hdus:
+        kept = [name for name in hdus["LINES"].columns.names if not name.startswith("w80")]
+        hdus["LINES"] = fits.BinTableHDU.from_columns(
+            [hdus["LINES"].columns[name] for name in kept], name="LINES"
+        )
+        del hdus["SCATTER"]
+        hdus[0].header[_COUNT] -= 1
+        hdus.writeto(tmp_path / "old.fits")
+    found = files.read_lines(tmp_path / "old.fits")
+    assert np.isnan(found.w80).all()
+    assert found.scatter.shape == fit.chi2.shape
+    np.testing.assert_array_equal(found.sigma_direct, fit.sigma_direct)
 
 
 def test_a_file_in_pieces_is_the_file_at_once(tmp_path):

@@ -6,122 +6,205 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-_RIDGE = 1e-10
-"""Added to the unit diagonal: templates that are nearly alike share the light in one way only."""
-_TOLERANCE = 1e-9
-_MANY = 25
-"""Steps in which several variables may be freed at once; then one by one, which cannot cycle."""
-_MAX_STEP = 40
+_LEAST_PIVOT = 1e-10
+"""Of a unit diagonal: variables nearly alike share the light in one way only."""
+_STEPS_PER_VARIABLE = 3
+
+
+class Table(NamedTuple):
+    """A quadratic form, swept by its free variables.
+
+    Attributes
+    ----------
+    swept : [n, n]
+        Of the matrix with unit diagonal: minus the inverse of its free block; beside that the
+        free block's inverse times the rest, and the Schur complement.
+    scale : [n]
+        Roots of the diagonal that the matrix had.
+    free : [n]
+        Variables off their bounds.
+    """
+
+    swept: Float[Array, "n n"]
+    scale: Float[Array, " n"]
+    free: Bool[Array, " n"]
+
+
+class Solution(NamedTuple):
+    """A minimum within bounds.
+
+    Attributes
+    ----------
+    values : [n]
+    gain
+        How far ``z H z - 2 linear z`` has fallen from the start.
+    solved
+        Whether no variable can lower it any more.
+    table
+        Swept by what is free there; another right-hand side begins with it.
+    """
+
+    values: Float[Array, " n"]
+    gain: Float[Array, ""]
+    solved: Bool[Array, ""]
+    table: Table
 
 
 class _State(NamedTuple):
     values: Float[Array, " n"]
+    pull: Float[Array, " n"]
+    swept: Float[Array, "n n"]
     free: Bool[Array, " n"]
+    barred: Bool[Array, " n"]
+    gain: Float[Array, ""]
     n_step: Array
     done: Array
 
 
+def swept_table(hessian: Float[Array, "n n"], free: Bool[Array, " n"]) -> Table:
+    """Return a symmetric, positive semidefinite matrix, swept by some of its variables.
+
+    Those that are combinations of others are left out. A row of zeros has a variable that stays
+    where it is.
+    """
+    diagonal = jnp.diagonal(hessian)
+    scale = jnp.where(diagonal > 0, jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0)), 1.0)
+    unit = hessian / (scale[:, None] * scale)
+
+    def enter(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        swept, wanted, free = carry
+        pivots = jnp.where(wanted, jnp.diagonal(swept), -1.0)
+        chosen = _one_of(pivots)
+        good = jnp.max(pivots) > _LEAST_PIVOT
+        swept = _pivoted(swept, chosen, jnp.where(good, 1.0, 0.0))
+        return swept, wanted & ~chosen & good, free | (chosen & good)
+
+    swept, _, entered = jax.lax.while_loop(
+        lambda carry: jnp.any(carry[1]), enter, (unit, free, jnp.zeros_like(free))
+    )
+    return Table(swept, scale, entered)
+
+
 def solve_bounded(
-    hessian: Float[Array, "n n"],
-    linear: Float[Array, " n"],
-    lower: Float[Array, " n"],
-    upper: Float[Array, " n"],
+    table: Table,
+    pull: Float[Array, " n"],
     start: Float[Array, " n"],
-    n_free: int,
-) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
-    """Return the minimum of ``z H z / 2 - linear z`` for ``lower <= z <= upper``.
+    bounds: tuple[Float[Array, " n"], Float[Array, " n"]],
+    tolerance: Float[Array, ""],
+) -> Solution:
+    """Return the minimum of ``z H z - 2 linear z`` within bounds, from a start within them.
 
     Parameters
     ----------
-    hessian : [n, n]
-        Symmetric, positive semidefinite; a row of zeros leaves its variable where it starts.
-    linear, lower, upper, start : [n]
-        The start is put inside the bounds; the nearer it is, the fewer the steps.
-    n_free
-        The most variables that are off their bounds at once.
-
-    Returns
-    -------
-    The minimum, and whether the conditions of Karush, Kuhn and Tucker hold there.
+    table
+        `swept_table` of ``H``, by the variables that are thought to be free.
+    pull, start : [n]
+        ``linear - H start`` and ``start``; the nearer it is, the fewer the steps.
+    bounds : [n], [n]
+        Lower and upper; a variable whose bounds coincide stays there.
+    tolerance
+        What a variable must lower the function by to be freed.
 
     References
     ----------
     Stark & Parker 1995, Computational Statistics 10 129 (bounded variables), after Lawson &
-    Hanson 1974, Solving Least Squares Problems, chapter 23; several variables are freed at once.
+    Hanson 1974, Solving Least Squares Problems, chapter 23. The free block is not factored anew
+    but swept: Goodnight 1979, The American Statistician 33 149.
     """
-    diagonal = jnp.diagonal(hessian)
-    scale = jnp.where(diagonal > 0, jnp.sqrt(jnp.where(diagonal > 0, diagonal, 1.0)), 1.0)
-    unit = hessian / (scale[:, None] * scale) + _RIDGE * jnp.eye(scale.size)
-    low, high, target = lower * scale, upper * scale, linear / scale
-    first = jnp.clip(start * scale, low, high)
-    tolerance = _TOLERANCE * jnp.maximum(jnp.max(jnp.abs(target)), 1e-30)
-
-    def advance(state: _State) -> _State:
-        return _advance(state, unit, target, (low, high), (tolerance, n_free))
-
-    inside = (first > low) & (first < high)
-    begin = _State(first, inside, jnp.asarray(0), jnp.asarray(False))
-    end = jax.lax.while_loop(lambda s: ~s.done & (s.n_step < _MAX_STEP), advance, begin)
-    return end.values / scale, end.done
+    low, high = bounds[0] * table.scale, bounds[1] * table.scale
+    false = jnp.zeros_like(table.free)
+    begin = _State(
+        values=start * table.scale,
+        pull=pull / table.scale,
+        swept=table.swept,
+        free=table.free,
+        barred=false,
+        gain=jnp.zeros_like(tolerance),
+        n_step=jnp.asarray(0),
+        done=jnp.asarray(False),
+    )
+    limit = _STEPS_PER_VARIABLE * pull.size
+    end = jax.lax.while_loop(
+        lambda state: ~state.done & (state.n_step < limit),
+        lambda state: _advance(state, (low, high), tolerance),
+        begin,
+    )
+    found = Table(end.swept, table.scale, end.free)
+    # Rounding must not take a value past the bound that it sits on.
+    values = jnp.clip(end.values / table.scale, *bounds)
+    return Solution(values, end.gain, end.done, found)
 
 
 def _advance(
-    state: _State,
-    hessian: Float[Array, "n n"],
-    target: Float[Array, " n"],
-    bounds: tuple[Float[Array, " n"], Float[Array, " n"]],
-    limits: tuple[Array, int],
+    state: _State, bounds: tuple[Float[Array, " n"], Float[Array, " n"]], tolerance: Array
 ) -> _State:
-    """Go to the minimum over the free variables, or as far as the first bound on the way."""
+    """Go to the minimum over the free variables, or to the first bound; change one of them."""
     low, high = bounds
-    wanted, free = _solve_free(hessian, target, state.values, state.free, limits[1])
-    outside = free & ((wanted < low) | (wanted > high))
-    share = _share_of_way(state.values, wanted, bounds, outside)
-    reach = jnp.min(share)
-    moved = jnp.clip(state.values + reach * (wanted - state.values), low, high)
-    hit = outside & (share <= reach)
-    values = jnp.where(hit, jnp.where(wanted < low, low, high), moved)
-    pull = target - hessian @ values
-    excess = jnp.where(
-        free & ~hit,
-        0.0,
-        jnp.where(values <= low, pull, jnp.where(values >= high, -pull, jnp.abs(pull))),
-    )
-    # A variable whose bounds coincide has nowhere to go.
-    excess = jnp.where(high > low, excess, 0.0)
+    free, values = state.free, state.values
+    product = state.swept @ jnp.where(free, state.pull, 0.0)
+    step = jnp.where(free, -product, 0.0)
+    outside = free & ((values + step < low) | (values + step > high))
+    share = _share_of_way(values, step, bounds, outside)
     is_minimum = ~jnp.any(outside)
-    most = jnp.max(excess)
-    fraction = jnp.where(state.n_step < _MANY, 0.5, 1.0)
-    released = is_minimum & (excess >= fraction * most) & (excess > limits[0])
-    done = is_minimum & (most <= limits[0])
-    return _State(values, (free & ~hit) | released, state.n_step + 1, done)
+    reach = jnp.where(is_minimum, 1.0, jnp.min(share))
+    leaving = _one_of(jnp.where(outside, -share, -jnp.inf)) & outside
+    values = jnp.where(
+        leaving, jnp.where(step < 0, low, high), jnp.clip(values + reach * step, low, high)
+    )
+    pull = state.pull - reach * jnp.where(free, state.pull, product)
+    barred = (state.barred & (reach < 1e-9)) | (leaving & (reach < 1e-9))
+    gains = _gains(values, pull, jnp.diagonal(state.swept), bounds)
+    gains = jnp.where(free | barred, 0.0, gains)
+    entering = _one_of(gains) & is_minimum & (gains > tolerance)
+    sign = jnp.where(is_minimum, jnp.where(jnp.any(entering), 1.0, 0.0), -1.0)
+    return _State(
+        values=values,
+        pull=pull,
+        swept=_pivoted(state.swept, entering | leaving, sign),
+        free=(free & ~leaving) | entering,
+        barred=barred,
+        gain=state.gain + (2 - reach) * reach * jnp.sum(jnp.where(free, state.pull, 0.0) * step),
+        n_step=state.n_step + 1,
+        done=is_minimum & ~jnp.any(entering),
+    )
+
+
+def _gains(
+    values: Float[Array, " n"],
+    pull: Float[Array, " n"],
+    curvature: Float[Array, " n"],
+    bounds: tuple[Float[Array, " n"], Float[Array, " n"]],
+) -> Float[Array, " n"]:
+    """Return by how much each variable alone, the free ones following, would lower the sum."""
+    low, high = bounds
+    allowed = jnp.where(pull > 0, values < high, values > low) & (curvature > _LEAST_PIVOT)
+    return jnp.where(allowed, pull**2 / jnp.where(allowed, curvature, 1.0), 0.0)
 
 
 def _share_of_way(
     values: Float[Array, " n"],
-    wanted: Float[Array, " n"],
+    step: Float[Array, " n"],
     bounds: tuple[Float[Array, " n"], Float[Array, " n"]],
     outside: Bool[Array, " n"],
 ) -> Float[Array, " n"]:
     """Return how much of the way each variable can go before its bound; 1 for those inside."""
-    bound = jnp.where(wanted < bounds[0], bounds[0], bounds[1])
-    way = jnp.where(outside, wanted - values, 1.0)
+    bound = jnp.where(step < 0, bounds[0], bounds[1])
+    way = jnp.where(outside, step, 1.0)
     return jnp.where(outside, jnp.clip((bound - values) / way, 0.0, 1.0), 1.0)
 
 
-def _solve_free(
-    hessian: Float[Array, "n n"],
-    target: Float[Array, " n"],
-    values: Float[Array, " n"],
-    free: Bool[Array, " n"],
-    n_free: int,
-) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
-    """Minimise over at most ``n_free`` free variables; the others stay as they are."""
-    index = jax.lax.top_k(free.astype(values.dtype), n_free)[1]
-    used = free[index]
-    solved = jnp.zeros_like(free).at[index].set(used)
-    right = (target - hessian @ jnp.where(solved, 0.0, values))[index] * used
-    block = hessian[index[:, None], index] * (used[:, None] & used)
-    factor = jnp.linalg.cholesky(block + jnp.diag(1.0 - used))
-    answer = jax.scipy.linalg.cho_solve((factor, True), right)
-    return values.at[index].set(jnp.where(used, answer, values[index])), solved
+def _one_of(values: Float[Array, " n"]) -> Bool[Array, " n"]:
+    """Return True at the largest value."""
+    return jnp.arange(values.size) == jnp.argmax(values)
+
+
+def _pivoted(
+    swept: Float[Array, "n n"], chosen: Bool[Array, " n"], sign: Float[Array, ""]
+) -> Float[Array, "n n"]:
+    """Return the matrix swept by one variable more (sign 1), or less (-1), or as it is (0)."""
+    at = chosen.astype(swept.dtype)
+    column = swept @ at
+    pivot = jnp.where(sign == 0, jnp.inf, column @ at)
+    rank_one = column - sign * at
+    # One product for the row, the column and the rest; the pivot itself is 2 off.
+    return swept - rank_one[:, None] * (rank_one / pivot) - (2 * sign) * at[:, None] * at

@@ -1,396 +1,354 @@
-"""One spectrum: the model, its derivatives, and steps towards the best fit. Pure JAX.
+"""One spectrum: steps towards the best fit of the model, and its errors there. Pure JAX.
 
-The model at data pixel ``i`` is ::
-
-    10^(-0.4 A_V dust_i) sum_k x_k (template_k * Gaussian(u, s2))_i       x_k >= 0
-
-with ``u = c ln(1 + v/c)`` and ``s2 = sigma^2``, in km/s. In ``s2`` the model is smooth at zero.
-Parameters are always in the order ``u, s2, A_V``.
+A normal matrix gives only the direction of a step, so it may be rough or old: the gradient and
+chi-square, by which a step is judged and which say when to stop, are those of the templates
+themselves, at the pixels themselves, where the row stands.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Float, Int
 
-from betis.continuum.bounded import solve_bounded
+from betis.continuum.bounded import Table, solve_bounded, swept_table
+from betis.continuum.model import (
+    Grid,
+    coarse_sum,
+    directions_at,
+    kept,
+    losvd_at,
+    model_and_slopes,
+    project,
+    shapes_at,
+)
 
-_LOG_PER_MAG = -0.4 * 2.302585092994046
-_MAX_ACTIVE = 32
-"""The most templates with light; noise leaves fewer than 15."""
 _SHRINK, _MAX_SHRINK = 0.35, 6
 _CHI2_TOLERANCE = 1e-4
 """A fit is done when a step promises less than this; 0.01 of an error bar in a parameter."""
 _CHI2_NEGLIGIBLE = 0.05
-_SCAN_SIGMA = 150.0
 _SCAN_COMPONENTS = 6
-
-
-class Grid(NamedTuple):
-    """A base on a ring of constant velocity step, and how to read it at the data's pixels.
-
-    Attributes
-    ----------
-    templates : [template, grid]
-        Spline coefficients.
-    components : complex [component, frequency]
-        Fourier transform of the reduced base, which gives the directions of the fit.
-    mixing : [template, component]
-    frequency : s/km [frequency]
-        Phase per km/s.
-    first, taps : [wave], [4, wave]
-        First of the four coefficients of each pixel, and their shares.
-    dust : [wave]
-        A(wave)/A(V).
-    lower, upper : [3]
-    """
-
-    templates: Float[Any, "template grid"]
-    components: Complex[Any, "component frequency"]
-    mixing: Float[Any, "template component"]
-    frequency: Float[Any, " frequency"]
-    first: Int[Any, " wave"]
-    taps: Float[Any, "4 wave"]
-    dust: Float[Any, " wave"]
-    lower: Float[Any, " 3"]
-    upper: Float[Any, " 3"]
+_FALL = 0.1
+"""A step on an old matrix must lower the promise to this share for another to be worth it."""
+_MAX_FOLLOW = 2
 
 
 class RowFit(NamedTuple):
-    """Where a row stands: its best point so far, and the one to be tried next.
+    """Where a row stands.
 
     Attributes
     ----------
-    params, light : [3], [template]
+    params, light : [param], [template]
         The best point.
-    chi2, promise
-        Chi-square there, and by how much the next step should lower it.
-    covariance : [3, 3]
-        Of the parameters there.
-    next_params, next_light : [3], [template]
-        The point to be tried.
-    n_step
-        Points tried.
-    n_shrink
-        Of these, how many in a row were no better than the best.
+    model : [wave]
+    merit, pull : scalar, [template + param]
+        Chi-square there, the penalty of the light included, and minus half its gradient.
+    promise
+        By how much the next step should lower it.
+    is_stuck
+        Whether no step, however short, lowered it.
     converged, done
     """
 
-    params: Float[Array, " 3"]
+    params: Float[Array, " param"]
     light: Float[Array, " template"]
-    chi2: Float[Array, ""]
+    model: Float[Array, " wave"]
+    merit: Float[Array, ""]
+    pull: Float[Array, " n"]
     promise: Float[Array, ""]
-    covariance: Float[Array, "3 3"]
-    next_params: Float[Array, " 3"]
-    next_light: Float[Array, " template"]
-    n_step: Array
-    n_shrink: Array
+    is_stuck: Array
     converged: Array
     done: Array
 
 
-def scan_row(
+class _Row(NamedTuple):
+    """The data of a row; both are 0 at pixels left out."""
+
+    flux: Float[Array, " wave"]
+    weight: Float[Array, " wave"]
+    bounds: Float[Array, "2 param"]
+
+
+class _Step(NamedTuple):
+    """A step from the best point: where it leads, and how often it has been shortened."""
+
+    params: Float[Array, " param"]
+    light: Float[Array, " template"]
+    n_shrink: Array
+
+
+class _Following(NamedTuple):
+    """Steps with one matrix, under way."""
+
+    n_step: Array
+    goes_on: Array
+    best: RowFit
+    step: _Step
+    table: Table
+
+
+def start_row(
     flux: Float[Array, " wave"],
     weight: Float[Array, " wave"],
-    velocities: Float[Array, " velocity"],
+    bounds: Float[Array, "2 param"],
+    starts: Float[Array, "start param"],
+    start_shapes: Float[Array, "start component coarse"],
     *arrays: Array,
-) -> Float[Array, ""]:
-    """Return the velocity (km/s) at which a few components, any sign, leave the least chi2."""
-    grid = Grid(*arrays)
-    scaled = flux * weight
+) -> tuple[Float[Array, " param"], Float[Array, " template"]]:
+    """Return the best of some places to start from, and the light that fits best there.
 
-    def chi2(velocity: Float[Array, ""]) -> Float[Array, ""]:
-        few = grid.components[:_SCAN_COMPONENTS]
-        shape = _at_pixels(grid, few * _broadening(grid, velocity, _SCAN_SIGMA**2))
-        design = jnp.concatenate([shape, shape[:2] * grid.dust]) * weight
-        normal, right = design @ design.T, design @ scaled
-        size = jnp.maximum(jnp.max(jnp.diagonal(normal)), 1e-300)
-        ridge = 1e-9 * size * jnp.eye(right.size)
-        return -right @ jax.scipy.linalg.solve(normal + ridge, right, assume_a="pos")
-
-    return velocities[jnp.argmin(jax.lax.map(chi2, velocities))]
-
-
-def fit_row(
-    flux: Float[Array, " wave"],
-    weight: Float[Array, " wave"],
-    params: Float[Array, " 3"],
-    light: Float[Array, " template"],
-    limit: Array,
-    *arrays: Array,
-) -> tuple[RowFit, Float[Array, " wave"]]:
-    """Take steps from a start until the fit has converged or the limit is reached.
+    The best is where a few components, of any sign, leave the least chi-square.
 
     Parameters
     ----------
     flux, weight : [wave]
         Flux density and the inverse of its error; both 0 at pixels left out.
-    params, light
-        The start; light may be all 0.
-    limit
-        Number of steps.
+    bounds : [2, param]
+        Lower and upper, of this row; a parameter is held where they coincide.
+    starts, start_shapes : [start, param], [start, component, coarse]
+        Parameters, and the reduced base there.
     arrays
-        The fields of `Grid`.
-
-    Returns
-    -------
-    Where it ended, and the model [wave].
+        The fields of `betis.continuum.model.Grid`.
     """
     grid = Grid(*arrays)
-    end = jax.lax.while_loop(
-        lambda state: ~state.done & (state.n_step < limit),
-        lambda state: _step(grid, flux, weight, state),
-        _begin(params, light),
-    )
-    return end, evaluate(grid, end.params, end.light)
+    spread = jnp.sqrt(coarse_sum(grid, jnp.square(weight)))
+    scaled = coarse_sum(grid, flux * jnp.square(weight)) / jnp.where(spread > 0, spread, 1.0)
+
+    def chi2(few: Float[Array, "component coarse"]) -> Float[Array, ""]:
+        design = jnp.concatenate([few, few[:2] * grid.coarse_dust]) * spread
+        normal, right = design @ design.T, design @ scaled
+        size = jnp.maximum(jnp.max(jnp.diagonal(normal)), 1e-300)
+        ridge = 1e-9 * size * jnp.eye(right.size)
+        return -right @ jax.scipy.linalg.solve(normal + ridge, right, assume_a="pos")
+
+    best = jnp.argmin(jax.lax.map(chi2, start_shapes[:, :_SCAN_COMPONENTS]))
+    params = jnp.clip(starts[best], bounds[0], bounds[1])
+    losvd = losvd_at(grid, params)
+    pull = project(grid, params, flux * jnp.square(weight), losvd)
+    normal = _of_templates(grid, _product(start_shapes[best] * spread), weight)
+    light = jnp.zeros_like(pull)
+    table = swept_table(normal, light > 0)
+    tolerance = 1e-7 * jnp.sum(jnp.square(flux * weight))
+    limits = light, jnp.full_like(light, jnp.inf)
+    return params, solve_bounded(table, pull, light, limits, tolerance).values
 
 
-def depth_error_row(
+def fit_row(
+    flux: Float[Array, " wave"],
     weight: Float[Array, " wave"],
-    params: Float[Array, " 3"],
+    bounds: Float[Array, "2 param"],
+    params: Float[Array, " param"],
     light: Float[Array, " template"],
-    contrast: Float[Array, "core wave"],
+    limit: Array,
     *arrays: Array,
-) -> Float[Array, " core"]:
-    """Return the 1-sigma errors of linear functions of the model at the best fit.
-
-    From the normal matrix of the active templates and the three parameters.
+) -> RowFit:
+    """Take steps from a start until the fit has converged or the limit is reached.
 
     Parameters
     ----------
-    weight : [wave]
-        Inverse of the error of the flux; 0 at pixels left out.
+    flux, weight, bounds, arrays
+        As in `start_row`.
+    params, light
+        The start.
+    limit
+        Number of normal matrices.
+    """
+    grid, row = Grid(*arrays), _Row(flux, weight, bounds)
+
+    def go_on(carry: tuple[Array, RowFit]) -> Array:
+        return ~carry[1].done & (carry[0] < limit)
+
+    def advance(carry: tuple[Array, RowFit]) -> tuple[Array, RowFit]:
+        return carry[0] + 1, _follow(grid, row, carry[1])
+
+    begin = (jnp.zeros_like(limit), _measure(grid, row, params, light))
+    return jax.lax.while_loop(go_on, advance, begin)[1]
+
+
+def error_row(
+    weight: Float[Array, " wave"],
+    bounds: Float[Array, "2 param"],
+    params: Float[Array, " param"],
+    light: Float[Array, " template"],
+    slots: Int[Array, " slot"],
+    contrast: Float[Array, "core wave"],
+    *arrays: Array,
+) -> tuple[Float[Array, "param param"], Float[Array, " core"]]:
+    """Return the covariance of the parameters, and the errors of linear functions of the model.
+
+    From the normal matrix of the templates that have light and the parameters off their bounds.
+
+    Parameters
+    ----------
+    weight, bounds, arrays
+        As in `start_row`.
     params, light
         The best point.
+    slots : [slot]
+        As many as templates may have light.
     contrast : [core, wave]
         What each function multiplies the model with.
-    arrays
-        The fields of `Grid`.
     """
     grid = Grid(*arrays)
-    shapes = _shapes(grid, params)
-    slopes = _model_and_slopes(grid, params, light)[1]
-    scaled = shapes * weight
-    normal, _ = _linearise(grid.mixing, (scaled, scaled @ scaled.T), slopes * weight, 0 * weight)
-    change = jnp.concatenate([grid.mixing @ (shapes @ contrast.T), slopes @ contrast.T])
-    index = jnp.concatenate(
-        [
-            jax.lax.top_k(light, min(light.size, _MAX_ACTIVE))[1],
-            light.size + jnp.arange(params.size),
-        ]
-    )
-    active = jnp.concatenate([light, jnp.ones_like(params)])[index] > 0
-    block = normal[index[:, None], index] * (active[:, None] & active)
-    scale = jnp.where(active, 1 / jnp.sqrt(jnp.maximum(jnp.diagonal(block), 1e-300)), 0.0)
-    unit = block * scale[:, None] * scale + jnp.diag(jnp.where(active, 1e-10, 1.0))
-    steps = change[index] * scale[:, None]
-    variance = jnp.sum(steps * jax.scipy.linalg.solve(unit, steps, assume_a="pos"), axis=0)
-    return jnp.sqrt(jnp.maximum(variance, 0.0))
+    index = jax.lax.top_k(light, slots.size)[1]
+    slopes = model_and_slopes(grid, params, light, losvd_at(grid, params))[1]
+    shapes = kept(jnp.concatenate([shapes_at(grid, params, index), slopes]))
+    active = jnp.concatenate([light[index], bounds[1] - bounds[0]]) > 0
+    normal = _product(kept(shapes * weight))
+    normal = normal.at[: index.size, : index.size].add(grid.penalty[index[:, None], index])
+    normal = normal * (active[:, None] & active)
+    diagonal = jnp.diagonal(normal)
+    scale = jnp.where(active, 1 / jnp.sqrt(jnp.maximum(diagonal, 1e-300)), 0.0)
+    unit = normal * scale[:, None] * scale + jnp.diag(jnp.where(active, 1e-11, 1.0))
+    asked = jnp.concatenate([jnp.eye(active.size)[index.size :], contrast @ shapes.T])
+    steps = asked * scale
+    answer = steps @ jax.scipy.linalg.solve(unit, steps.T, assume_a="pos")
+    n_param = params.size
+    depth = jnp.diagonal(answer)[n_param:]
+    return answer[:n_param, :n_param], jnp.sqrt(jnp.maximum(depth, 0.0))
 
 
-def _begin(params: Float[Array, " 3"], light: Float[Array, " template"]) -> RowFit:
-    infinite, none = jnp.full_like(params[0], jnp.inf), jnp.zeros((), jnp.int32)
+def _measure(
+    grid: Grid, row: _Row, params: Float[Array, " param"], light: Float[Array, " template"]
+) -> RowFit:
+    """Return a row at a point from which no step has been planned."""
+    losvd = losvd_at(grid, params)
+    model, slopes = model_and_slopes(grid, params, light, losvd)
+    residual = (row.flux - model) * row.weight
+    weighted = residual * row.weight
+    rough = grid.penalty @ light
+    false = jnp.asarray(False)
     return RowFit(
         params=params,
         light=light,
-        chi2=infinite,
-        promise=infinite,
-        covariance=jnp.full((3, 3), jnp.nan),
-        next_params=params,
-        next_light=light,
-        n_step=none,
-        n_shrink=none,
-        converged=jnp.asarray(False),
-        done=jnp.asarray(False),
+        model=model,
+        merit=jnp.sum(jnp.square(residual)) + light @ rough,
+        pull=jnp.concatenate([project(grid, params, weighted, losvd) - rough, slopes @ weighted]),
+        promise=jnp.full_like(params[0], jnp.inf),
+        is_stuck=false,
+        converged=false,
+        done=false,
     )
 
 
-def evaluate(
-    grid: Grid, params: Float[Array, " 3"], light: Float[Array, " template"]
-) -> Float[Array, " wave"]:
-    """Return the model at the data's pixels."""
-    spectrum = jnp.fft.rfft(light @ grid.templates) * _broadening(grid, params[0], params[1])
-    return _at_pixels(grid, spectrum[None])[0] * _screen(grid, params[2])
+def _normal(grid: Grid, row: _Row, point: RowFit) -> Float[Array, "n n"]:
+    """Return the normal matrix of light and parameters, from the directions on the coarse ring."""
+    weight = jnp.square(row.weight)
+    losvd = losvd_at(grid, point.params)
+    directions = directions_at(grid, point.params, point.light, losvd)
+    curvature = _product(directions * jnp.sqrt(coarse_sum(grid, weight)))
+    count = grid.mixing.shape[1]
+    cross = grid.mixing @ curvature[:count, count:]
+    light = _of_templates(grid, curvature[:count, :count], row.weight)
+    return jnp.block([[light, cross], [cross.T, curvature[count:, count:]]])
 
 
-def _broadening(grid: Grid, shift: Array, variance: Array | float) -> Array:
-    """Return the Fourier transform of a Gaussian of that shift (km/s) and variance."""
-    phase = shift * grid.frequency
-    size = jnp.exp(-0.5 * variance * grid.frequency**2)
-    # XLA would work these out again for each component that they multiply, but it keeps the
-    # result of a matrix product, be it with the identity.
-    parts = jnp.eye(2) @ jnp.stack([size * jnp.cos(phase), -size * jnp.sin(phase)])
-    return jax.lax.complex(parts[0], parts[1])
+def _of_templates(
+    grid: Grid, products: Float[Array, "component component"], weight: Float[Array, " wave"]
+) -> Float[Array, "template template"]:
+    """Return the normal matrix of the templates, what the components lack on its diagonal."""
+    rest = jnp.diag(grid.rest * jnp.sum(jnp.square(weight)))
+    return jnp.asarray(grid.mixing @ products @ grid.mixing.T + rest + grid.penalty)
 
 
-def _screen(grid: Grid, av: Array) -> Float[Array, " wave"]:
-    return jnp.exp(_LOG_PER_MAG * av * grid.dust)
+def _squared(rows: Float[Array, "row point"]) -> Float[Array, "row row"]:
+    return jnp.asarray(rows @ rows.T)
 
 
-def _at_pixels(grid: Grid, spectra: Array) -> Float[Array, "row wave"]:
-    """Go from Fourier space to the data's pixels."""
-    values = jnp.fft.irfft(spectra, grid.templates.shape[1])
-    picked = [
-        jnp.take(values, grid.first + tap, axis=1, mode="clip") * grid.taps[tap] for tap in range(4)
-    ]
-    return jnp.asarray(picked[0] + picked[1] + picked[2] + picked[3])
+_one_by_one: Any = jax.custom_batching.sequential_vmap
+_product: Callable[[Array], Array] = _one_by_one(_squared)
+"""One spectrum's directions fit the cache of a core, those of several do not: one by one."""
 
 
-def _model_and_slopes(
-    grid: Grid, params: Float[Array, " 3"], light: Float[Array, " template"]
-) -> tuple[Float[Array, " wave"], Float[Array, "3 wave"]]:
-    """Return the model and its derivatives with respect to ``u, s2, A_V``."""
-    spectrum = jnp.fft.rfft(light @ grid.templates) * _broadening(grid, params[0], params[1])
-    by_shift = spectrum * jax.lax.complex(jnp.zeros_like(grid.frequency), -grid.frequency)
-    by_variance = spectrum * (-0.5 * grid.frequency**2)
-    rows = _at_pixels(grid, jnp.stack([spectrum, by_shift, by_variance]))
-    rows = rows * _screen(grid, params[2])
-    model = rows[0]
-    return model, jnp.concatenate([rows[1:], (_LOG_PER_MAG * grid.dust * model)[None]])
+def _follow(grid: Grid, row: _Row, state: RowFit) -> RowFit:
+    """Take steps with one normal matrix, that of the first, for as long as they are worth it."""
+    normal = _normal(grid, row, state)
+    is_free = jnp.concatenate([state.light > 0, row.bounds[1] > row.bounds[0]])
+    table = swept_table(normal, is_free)
+    planned, step, table = _plan(row, state, table)
+    begin = _Following(jnp.asarray(0), ~planned.done, planned, step, table)
+    return jax.lax.while_loop(
+        lambda carry: carry.goes_on & (carry.n_step < _MAX_FOLLOW),
+        lambda carry: _advance(grid, row, carry),
+        begin,
+    ).best
 
 
-def _step(
-    grid: Grid, flux: Float[Array, " wave"], weight: Float[Array, " wave"], state: RowFit
-) -> RowFit:
-    """Try a point: keep it and plan the next, or come back nearer to the best one."""
-    params = state.next_params
-    shapes = _shapes(grid, params) * weight
-    products = shapes @ shapes.T
-    light = _best_light(grid, (shapes, products), (flux, weight), state)
-    model, slopes = _model_and_slopes(grid, params, light)
-    residual = (flux - model) * weight
-    chi2 = jnp.sum(jnp.square(residual))
-    normal, pull = _linearise(grid.mixing, (shapes, products), slopes * weight, residual)
-    change, solved = _best_change(grid, normal, pull, (params, light))
-    tried = RowFit(
-        params=params,
-        light=light,
-        chi2=chi2,
-        promise=2 * pull @ change - change @ normal @ change,
-        covariance=_covariance(normal, light),
-        next_params=jnp.clip(params + change[light.size :], grid.lower, grid.upper),
-        next_light=jnp.maximum(light + change[: light.size], 0.0),
-        n_step=state.n_step + 1,
-        n_shrink=jnp.zeros_like(state.n_shrink),
-        converged=solved,
-        done=state.done,
+def _advance(grid: Grid, row: _Row, now: _Following) -> _Following:
+    """Try a step: keep it and plan the next, or come back nearer to the best point."""
+    tried = _measure(grid, row, now.step.params, now.step.light)
+    tried, onward, table = _plan(row, tried, now.table)
+    is_better = tried.merit < now.best.merit
+    falls = ~tried.done & (tried.promise < _FALL * now.best.promise)
+    shorter = _shortened(now.best, now.step)
+    # A step that is too long is shortened with the matrix of its own point, else planned anew.
+    is_fresh = now.n_step == 0
+    is_stuck = ~is_better & (shorter.n_shrink >= _MAX_SHRINK)
+    negligible = now.best.promise < _tolerances(row, now.best.merit)[1]
+    stays = now.best._replace(is_stuck=is_stuck, done=is_stuck, converged=is_stuck & negligible)
+    return _Following(
+        n_step=jnp.where(
+            is_better, now.n_step + 1, now.n_step + jnp.where(is_fresh, 0, _MAX_FOLLOW)
+        ),
+        goes_on=jnp.where(is_better, falls, ~is_stuck),
+        best=_choose(is_better, tried, stays),
+        step=_choose(is_better, onward, shorter),
+        table=_choose(is_better, table, now.table),
     )
-    return _judge(tried, state, _tolerances(flux * weight, weight, chi2))
 
 
-def _tolerances(
-    scaled: Float[Array, " wave"], weight: Float[Array, " wave"], chi2: Float[Array, ""]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Return the changes of chi2 at which a row is done, and those that it may be stuck at.
+def _plan(row: _Row, state: RowFit, table: Table) -> tuple[RowFit, _Step, Table]:
+    """Return the row, done if little is promised, and the step that the linear problem asks for."""
+    params, light = state.params, state.light
+    tolerance = _tolerances(row, state.merit)[0]
+    lower, upper = _reach(row, params)
+    start = jnp.concatenate([light, jnp.zeros_like(params)])
+    bounds = (
+        jnp.concatenate([jnp.zeros_like(light), lower]),
+        jnp.concatenate([jnp.full_like(light, jnp.inf), upper]),
+    )
+    found = solve_bounded(table, state.pull, start, bounds, 0.1 * tolerance)
+    is_small = found.gain < tolerance
+    change = found.values[light.size :]
+    step = _Step(
+        jnp.clip(params + change, row.bounds[0], row.bounds[1]),
+        found.values[: light.size],
+        jnp.zeros((), jnp.int32),
+    )
+    state = state._replace(promise=found.gain, converged=is_small & found.solved, done=is_small)
+    return state, step, found.table
+
+
+def _reach(row: _Row, params: Float[Array, " param"]) -> tuple[Array, Array]:
+    """Return how far each parameter may go in a step: within its bounds, and where it is linear."""
+    up = jnp.ones_like(params).at[0].set(200.0).at[1].set(3 * params[1] + 2500.0)
+    down = up.at[1].set(0.75 * params[1] + 400.0)
+    return jnp.maximum(row.bounds[0] - params, -down), jnp.minimum(row.bounds[1] - params, up)
+
+
+def _shortened(best: RowFit, step: _Step) -> _Step:
+    """Return a step that stays nearer to the best point."""
+    return _Step(
+        best.params + _SHRINK * (step.params - best.params),
+        best.light + _SHRINK * (step.light - best.light),
+        step.n_shrink + 1,
+    )
+
+
+def _tolerances(row: _Row, merit: Float[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Return the changes of chi-square at which a row is done, and those it may be stuck at.
 
     The latter in units of the scatter where that exceeds the errors: the errors of the data are
     then not what limits the parameters.
     """
-    rounding = 1e-13 * jnp.sum(jnp.square(scaled))
-    reduced = chi2 / jnp.maximum(jnp.sum(weight > 0), 1)
+    rounding = 1e-13 * jnp.sum(jnp.square(row.flux * row.weight))
+    reduced = merit / jnp.maximum(jnp.sum(row.weight > 0), 1)
     return (
         _CHI2_TOLERANCE * jnp.minimum(1.0, reduced) + rounding,
         _CHI2_NEGLIGIBLE * jnp.maximum(1.0, reduced) + rounding,
     )
 
 
-def _judge(
-    tried: RowFit, best: RowFit, tolerances: tuple[Float[Array, ""], Float[Array, ""]]
-) -> RowFit:
-    """Return the tried point where it is better; else the best, with a shorter step to try."""
-    is_better = tried.chi2 < best.chi2
-    is_small = tried.promise < tolerances[0]
-    accepted = tried._replace(converged=tried.converged & is_small, done=is_small)
-    n_shrink = best.n_shrink + 1
-    is_stuck = n_shrink >= _MAX_SHRINK
-    shorter = best.params + _SHRINK * (best.next_params - best.params)
-    rejected = best._replace(
-        next_params=shorter,
-        next_light=best.light,
-        n_step=tried.n_step,
-        n_shrink=n_shrink,
-        converged=is_stuck & (best.promise < tolerances[1]),
-        done=is_stuck,
-    )
-    pairs = zip(accepted, rejected, strict=True)
-    return RowFit(*(jnp.where(is_better, new, old) for new, old in pairs))
-
-
-def _shapes(grid: Grid, params: Float[Array, " 3"]) -> Float[Array, "component wave"]:
-    """Return the reduced base at the data's pixels, shifted, broadened and reddened."""
-    broadened = grid.components * _broadening(grid, params[0], params[1])
-    return _at_pixels(grid, broadened) * _screen(grid, params[2])
-
-
-def _best_light(
-    grid: Grid,
-    design: tuple[Float[Array, "component wave"], Float[Array, "component component"]],
-    row: tuple[Float[Array, " wave"], Float[Array, " wave"]],
-    state: RowFit,
-) -> Float[Array, " template"]:
-    """Return the light of each template that fits best at the parameters to be tried.
-
-    The reduced base stands only for the change; the residual is that of the templates.
-    """
-    (shapes, products), (flux, weight) = design, row
-    start = state.next_light
-    residual = (flux - evaluate(grid, state.next_params, start)) * weight
-    normal = grid.mixing @ products @ grid.mixing.T
-    pull = grid.mixing @ (shapes @ residual)
-    bounds = (jnp.zeros_like(start), jnp.full_like(start, jnp.inf))
-    n_free = min(start.size, _MAX_ACTIVE)
-    return solve_bounded(normal, pull + normal @ start, *bounds, start, n_free)[0]
-
-
-def _linearise(
-    mixing: Float[Array, "template component"],
-    design: tuple[Float[Array, "component wave"], Float[Array, "component component"]],
-    slopes: Float[Array, "3 wave"],
-    residual: Float[Array, " wave"],
-) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
-    """Return the normal matrix of all templates and the three parameters, and J r."""
-    shapes, products = design
-    cross = mixing @ (shapes @ slopes.T)
-    normal = jnp.block([[mixing @ products @ mixing.T, cross], [cross.T, slopes @ slopes.T]])
-    return normal, jnp.concatenate([mixing @ (shapes @ residual), slopes @ residual])
-
-
-def _best_change(
-    grid: Grid,
-    normal: Float[Array, "n n"],
-    pull: Float[Array, " n"],
-    point: tuple[Float[Array, " 3"], Float[Array, " template"]],
-) -> tuple[Float[Array, " n"], Array]:
-    """Return the change that the linear problem asks for, within bounds and a trust region."""
-    params, light = point
-    reach = jnp.stack([jnp.full_like(params[1], 200.0), 3 * params[1] + 2500.0, 1 + 0 * params[2]])
-    back = reach.at[1].set(0.75 * params[1])
-    lower = jnp.concatenate([0 * light, jnp.maximum(grid.lower - params, -back)])
-    upper = jnp.concatenate(
-        [jnp.full_like(light, jnp.inf), jnp.minimum(grid.upper - params, reach)]
-    )
-    start = jnp.concatenate([light, jnp.zeros_like(params)])
-    n_free = min(light.size, _MAX_ACTIVE) + params.size
-    values, solved = solve_bounded(normal, pull + normal @ start, lower, upper, start, n_free)
-    return values - start, solved
-
-
-def _covariance(
-    normal: Float[Array, "n n"], light: Float[Array, " template"]
-) -> Float[Array, "3 3"]:
-    """Return the covariance of the three parameters, the active templates' light eliminated."""
-    n_active = min(light.size, _MAX_ACTIVE)
-    index = jax.lax.top_k(light, n_active)[1]
-    active = light[index] > 0
-    size = jnp.maximum(jnp.max(jnp.diagonal(normal)[: light.size]), 1e-300)
-    block = normal[index[:, None], index] * (active[:, None] & active)
-    block = block / size + jnp.diag(jnp.where(active, 1e-10, 1.0))
-    cross = normal[index, light.size :] * active[:, None]
-    schur = (
-        normal[light.size :, light.size :]
-        - cross.T @ jax.scipy.linalg.solve(block, cross, assume_a="pos") / size
-    )
-    scale = jnp.sqrt(jnp.maximum(jnp.diagonal(schur), 1e-300))
-    unit = scale[:, None] * scale
-    return jnp.asarray(jnp.linalg.inv(schur / unit) / unit)
+def _choose(is_first: Array, first: Any, second: Any) -> Any:
+    return jax.tree.map(lambda one, other: jnp.where(is_first, one, other), first, second)

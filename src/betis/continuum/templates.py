@@ -7,15 +7,17 @@ holds coefficients of cubic B-splines, so that four of them give the value at an
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
+from numpy.polynomial.legendre import legvander
+from numpy.typing import NDArray
 from scipy.fft import next_fast_len
 from scipy.interpolate import CubicSpline
 
 from betis.arrays import B8, C128, F64, I32
-from betis.continuum.kernel import Grid
+from betis.continuum.model import Grid
 from betis.errors import FitError, InputError
 from betis.lsf import FWHM_PER_SIGMA
 from betis.products import Spectra, Templates
@@ -23,10 +25,14 @@ from betis.wavelength import C_KMS, air_to_vacuum, pixel_widths, rest_wave
 
 _STEP_PER_SIGMA = 0.85
 """Grid step over the smallest width in the data; the test of the interpolation error fixes it."""
-_COMPONENT_RMS = 5e-4
+_COMPONENT_RMS = 2e-4
 """What the reduced base may leave of a template of unit flux: it gives directions, not models."""
+_COARSE_STEP = 130.0
+"""km/s of the ring on which it does."""
 _NORM_WAVE, _NORM_HALF_WIDTH = 5635.0, 45.0
 """Free of strong lines: the window of Cid Fernandes et al. 2005, MNRAS 358 363, section 2.1."""
+_WIDEST = 30.0
+"""Dispersion, in steps of the base, to which it is broadened exactly; files state absurd ones."""
 _BRIDGE = 64
 """Grid points that lead from the end of the grid back to its start without a jump."""
 
@@ -38,6 +44,22 @@ class Range(NamedTuple):
     max_sigma: float
     min_av: float
     max_av: float
+
+
+class Shape(NamedTuple):
+    """What a model has beside stars, and what its light should look like.
+
+    Attributes
+    ----------
+    multiplicative, additive
+        Degrees of polynomials; 0 and -1 for none.
+    penalty : [template, template]
+        Adds ``light penalty light`` to chi-square; None for nothing.
+    """
+
+    multiplicative: int = 0
+    additive: int = -1
+    penalty: Float[F64, "template template"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,6 +77,8 @@ class PreparedBase:
         Flux of each template at ``norm_wave``, in its own unit.
     norm_wave : Angstrom
         Centre of the window (90 Angstrom wide) over which that is the median.
+    pivot
+        A(wave)/A(V) at which the model holds its flux while its A_V changes.
     """
 
     grid: Grid
@@ -62,10 +86,15 @@ class PreparedBase:
     covered: Bool[B8, " wave"]
     normalisation: Float[F64, " template"]
     norm_wave: float
+    pivot: float
 
 
 def prepare_base(
-    templates: Templates, spectra: Spectra, dust: Float[F64, " wave"], bounds: Range
+    templates: Templates,
+    spectra: Spectra,
+    dust: Float[F64, " wave"],
+    bounds: Range,
+    shape: Shape | None = None,
 ) -> PreparedBase:
     """Bring a base to the axis, medium and line-spread function of the spectra.
 
@@ -77,6 +106,8 @@ def prepare_base(
         A(wave)/A(V) at ``spectra.wave``; pixels where it is not finite are not covered.
     bounds
         Of the parameters.
+    shape
+        What the model has beside stars and dust.
 
     Raises
     ------
@@ -104,13 +135,32 @@ def prepare_base(
     norm = _normalisation(templates, template_wave, norm_wave)
     log_wave = _velocity_grid(spectra, templates, template_wave, has_flux, bounds)
     values = _sample(templates, template_wave, spectra, log_wave) / norm[:, None]
+    pivot = float(np.mean(dust[has_flux]))
+    relative = np.where(np.isfinite(dust), dust - pivot, 0.0)
     return PreparedBase(
-        grid=_grid(values, log_wave, pixels, np.where(np.isfinite(dust), dust, 0.0), bounds),
+        grid=_grid(values, log_wave, pixels, relative, shape or Shape()),
         has_flux=has_flux,
         covered=has_flux & inside,
         normalisation=norm,
         norm_wave=norm_wave,
+        pivot=pivot,
     )
+
+
+def sampled_templates(
+    templates: Templates, spectra: Spectra, log_wave: Float[F64, " grid"]
+) -> Float[F64, "template grid"]:
+    """Return the templates, in the resolution and the pixels of the spectra, on any grid.
+
+    Parameters
+    ----------
+    templates, spectra
+        The base, in its own unit, and the data whose medium, line-spread function and pixels it is
+        brought to.
+    log_wave : [grid]
+        Natural logarithm of the wavelengths (Angstrom) on the axis of the spectra.
+    """
+    return _sample(templates, _on_axis(templates, spectra), spectra, log_wave)
 
 
 def template_broader_share(templates: Templates, spectra: Spectra) -> float:
@@ -212,7 +262,7 @@ def _sample(
     spline = CubicSpline(template_wave, templates.flux.T)
     spacing = float(np.median(np.diff(template_wave)))
     widest = float(sigma.max()) / spacing
-    n_side = int(np.ceil(4.5 * max(2.0, 2.0 * widest))) if widest > 0 else 0
+    n_side = int(np.ceil(4.5 * max(2.0, 2.0 * min(widest, _WIDEST)))) if widest > 0 else 0
     nodes = np.linspace(-4.5, 4.5, 2 * n_side + 1) if n_side else np.zeros(1)
     shares = np.exp(-0.5 * nodes**2)
     total = np.zeros((wave.size, templates.n_template))
@@ -240,27 +290,66 @@ def _grid(
     log_wave: Float[F64, " grid"],
     pixels: Float[F64, " wave"],
     dust: Float[F64, " wave"],
-    bounds: Range,
+    shape: Shape,
 ) -> Grid:
     """Return what the kernels see of a sampled base."""
     n_grid, step = log_wave.size, float(log_wave[1] - log_wave[0])
     turn = 2 * np.pi * np.fft.rfftfreq(n_grid)
     # Spline coefficients from values: Unser 1999, IEEE Signal Processing Magazine 16(6) 22, eq. 12.
     spectrum = np.fft.rfft(_closed(values), axis=1) * (3 / (2 + np.cos(turn)))
-    mixing, components = _reduce(spectrum, n_grid)
-    first, taps = _interpolation(log_wave, pixels)
-    limit = C_KMS * np.log1p(np.array([-1.0, 1.0]) * bounds.max_velocity / C_KMS)
+    first, taps, inside = _interpolation(log_wave, pixels)
+    readers, shares = _transposed(first, taps * inside, n_grid)
     return Grid(
-        templates=np.fft.irfft(spectrum, n_grid, axis=1),
-        components=components,
-        mixing=mixing,
+        templates=np.stack([spectrum.real, spectrum.imag], axis=1),
         frequency=turn / (step * C_KMS),
         first=first,
         taps=taps,
+        readers=readers,
+        shares=shares,
         dust=dust,
-        lower=np.array([limit[0], 0.0, bounds.min_av]),
-        upper=np.array([limit[1], bounds.max_sigma**2, bounds.max_av]),
+        multiplicative=_legendre(np.log(pixels), pixels, shape.multiplicative)[1:],
+        additive=_legendre(np.log(pixels), pixels, shape.additive),
+        penalty=np.zeros((len(values),) * 2) if shape.penalty is None else shape.penalty,
+        **_coarse(spectrum, log_wave, pixels, dust, shape),
     )
+
+
+def _coarse(
+    spectrum: C128,
+    log_wave: Float[F64, " grid"],
+    pixels: Float[F64, " wave"],
+    dust: Float[F64, " wave"],
+    shape: Shape,
+) -> dict[str, NDArray[Any]]:
+    """Return the fields of `Grid` that give directions: a reduced base on fewer points."""
+    n_grid, length = log_wave.size, log_wave.size * (log_wave[1] - log_wave[0])
+    n_point = min(n_grid, 2 * next_fast_len(int(length * C_KMS / _COARSE_STEP) // 2 + 1, real=True))
+    points = log_wave[0] + length / n_point * np.arange(n_point)
+    size = n_point // 2 + 1
+    mixing, components, rest = _reduce(spectrum, n_grid)
+    to_values = (2 + np.cos(2 * np.pi * np.arange(size) / n_grid)) / 3 * (n_point / n_grid)
+    first, taps, inside = _linear_interpolation(points, pixels)
+    readers, shares = _transposed(first, taps * inside, n_point)
+    return {
+        "components": components[:, :size] * to_values,
+        "coarse_filter": to_values,
+        "mixing": mixing,
+        "rest": rest,
+        "coarse_readers": readers,
+        "coarse_shares": shares,
+        "coarse_dust": np.interp(points, np.log(pixels), dust),
+        "coarse_multiplicative": _legendre(points, pixels, shape.multiplicative)[1:],
+        "coarse_additive": _legendre(points, pixels, shape.additive),
+    }
+
+
+def _legendre(
+    log_wave: Float[F64, " point"], pixels: Float[F64, " wave"], degree: int
+) -> Float[F64, "degree point"]:
+    """Return the Legendre polynomials up to a degree (none at -1), over the range of the pixels."""
+    middle, half = 0.5 * (pixels[-1] + pixels[0]), 0.5 * (pixels[-1] - pixels[0])
+    place = np.clip((np.exp(log_wave) - middle) / half, -1.0, 1.0)
+    return np.asarray(legvander(place, max(degree, 0)).T[: degree + 1])
 
 
 def _closed(values: Float[F64, "template grid"]) -> Float[F64, "template grid"]:
@@ -272,23 +361,59 @@ def _closed(values: Float[F64, "template grid"]) -> Float[F64, "template grid"]:
     return closed
 
 
-def _reduce(spectrum: C128, n_grid: int) -> tuple[Float[F64, "template component"], C128]:
-    """Return few components in Fourier space, and the mixing that gives the templates back."""
+def _reduce(
+    spectrum: C128, n_grid: int
+) -> tuple[Float[F64, "template component"], C128, Float[F64, " template"]]:
+    """Return the mixing that gives the templates from few components, these, and the rest.
+
+    The components are in Fourier space; the rest is the mean square of what they leave of each
+    template.
+    """
     values = np.fft.irfft(spectrum, n_grid, axis=1)
     left, strength, right = np.linalg.svd(values, full_matrices=False)
-    power = np.cumsum(((left * strength) ** 2)[:, ::-1], axis=1)[:, ::-1]
-    lost = np.sqrt(np.append(power[:, 1:].max(axis=0), 0.0) / n_grid)
-    count = int(np.argmax(lost <= _COMPONENT_RMS)) + 1
-    return left[:, :count] * strength[:count], np.fft.rfft(right[:count], axis=1)
+    power = np.cumsum(((left * strength) ** 2)[:, ::-1], axis=1)[:, ::-1] / n_grid
+    power = np.append(power[:, 1:], np.zeros((len(power), 1)), axis=1)
+    count = int(np.argmax(np.sqrt(power.max(axis=0)) <= _COMPONENT_RMS)) + 1
+    mixing = left[:, :count] * strength[:count]
+    return mixing, np.fft.rfft(right[:count], axis=1), power[:, count - 1]
 
 
 def _interpolation(
     log_wave: Float[F64, " grid"], pixels: Float[F64, " wave"]
-) -> tuple[I32, Float[F64, "4 wave"]]:
-    """Return the first of the four spline coefficients of each pixel, and their shares."""
+) -> tuple[I32, Float[F64, "4 wave"], B8]:
+    """Return the first of the four spline coefficients of each pixel, their shares, and where.
+
+    Pixels beyond the grid read its end.
+    """
     place = (np.log(pixels) - log_wave[0]) / (log_wave[1] - log_wave[0])
-    place = np.clip(place, 1.0, log_wave.size - 3.0)
-    whole = np.floor(place)
-    t = place - whole
+    inside = np.clip(place, 1.0, log_wave.size - 3.0)
+    whole = np.floor(inside)
+    t = inside - whole
     taps = np.stack([(1 - t) ** 3, 4 - 6 * t**2 + 3 * t**3, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3])
-    return whole.astype(np.int32) - 1, taps / 6
+    return whole.astype(np.int32) - 1, taps / 6, inside == place
+
+
+def _linear_interpolation(
+    points: Float[F64, " coarse"], pixels: Float[F64, " wave"]
+) -> tuple[I32, Float[F64, "2 wave"], B8]:
+    """Return the first of the two points about each pixel, their shares, and where."""
+    place = (np.log(pixels) - points[0]) / (points[1] - points[0])
+    inside = np.clip(place, 0.0, points.size - 2.0)
+    whole = np.floor(inside)
+    part = inside - whole
+    return whole.astype(np.int32), np.stack([1 - part, part]), inside == place
+
+
+def _transposed(
+    first: I32, taps: Float[F64, "tap wave"], n_point: int
+) -> tuple[I32, Float[F64, "reader point"]]:
+    """Return the pixels that read each coefficient and their shares, padded with shares of 0."""
+    tap, pixel = np.nonzero(taps)
+    target = first[pixel] + tap
+    order = np.argsort(target, kind="stable")
+    target, tap, pixel = target[order], tap[order], pixel[order]
+    slot = np.arange(target.size) - np.searchsorted(target, target)
+    shape = (int(slot.max(initial=0)) + 1, n_point)
+    readers, shares = np.zeros(shape, np.int32), np.zeros(shape)
+    readers[slot, target], shares[slot, target] = pixel, taps[tap, pixel]
+    return readers, shares

@@ -16,6 +16,7 @@ from betis.flags import header_cards
 from betis.io.fits import image_hdu, open_fits, table_hdu
 from betis.io.products import flux_unit, native, read_sky
 from betis.io.row_files import (
+    Layout,
     RowArray,
     RowWriter,
     image_layout,
@@ -37,14 +38,20 @@ _STELLAR_UNITS = {
     **dict.fromkeys(("velocity", "velocity_err", "sigma", "sigma_err"), _KMS),
     **dict.fromkeys(("av", "av_err"), "mag"),
 }
+_OF_FLUX = ("flux", "flux_err", "flux_direct", "flux_direct_err", "flux_fixed", "upper_limit")
+_IN_KMS = (
+    "velocity", "velocity_err", "sigma", "sigma_err", "velocity_direct", "velocity_direct_err",
+    "sigma_direct", "sigma_direct_err", "w80", "w80_err",
+)  # fmt: skip
 _LINE_UNITS = {
-    **dict.fromkeys(("velocity", "velocity_err", "sigma", "sigma_err"), _KMS),
+    **dict.fromkeys(_IN_KMS, _KMS),
     **dict.fromkeys(("sigma_obs", "wave_obs", "ew", "ew_err"), "Angstrom"),
 }
 _OF_MODEL = {"model", "used", "weights", "core_wave", "core_err"}
 _STELLAR = tuple(item.name for item in fields(ContinuumFit) if item.name not in _OF_MODEL)
-_PER_GROUP = ("chi2", "dof", "bic", "n_iter")
+_PER_GROUP = ("chi2", "dof", "bic", "n_iter", "scatter")
 _NOT_PER_LINE = {*_PER_GROUP, "names", "group", "background", "background_wave", "sky", "flux_cov"}
+_IMAGES = (*_PER_GROUP, "flux_cov")
 _PER_LINE = tuple(item.name for item in fields(LineFit) if item.name not in _NOT_PER_LINE)
 
 
@@ -239,14 +246,17 @@ def read_continuum(path: str | Path) -> StoredContinuum:
             weights=np.array(weights, dtype=float),
             core_wave=native(cores["core_wave"]),
             core_err=native(cores["core_err"]).reshape(-1, n_row).T.copy(),
-            **{name: native(table[name]) for name in _STELLAR},
+            **{name: native(table[name]) for name in _STELLAR if name in table.columns.names},
         )
         model, used = row_array(where, hdus["MODEL"]), row_array(where, hdus["USED"])
         return StoredContinuum(table=fit, model=model, used=used)
 
 
 def write_lines(path: Path, stream: RowStream[LineFit], line_set: LineSet, cards: Cards) -> None:
-    """Write ``lines.fits``: LINES (a row a bin and line), LINELIST, GROUPS, and images a group."""
+    """Write ``lines.fits``: LINES (a row a bin and line), LINELIST, GROUPS, and images a group.
+
+    With the covariance of the fluxes, where there is one, as FLUX_COV ``(bin, line, line)``.
+    """
     first, pieces = _peek(stream.pieces)
     n_line, n_group = first.flux.shape[1], first.chi2.shape[1]
     density = flux_unit(first.sky, density=True)
@@ -258,6 +268,7 @@ def write_lines(path: Path, stream: RowStream[LineFit], line_set: LineSet, cards
             image_layout(name.upper(), (stream.n_row, n_group), getattr(first, name).dtype.str[1:])
             for name in _PER_GROUP
         ),
+        *_covariance_layouts(first, stream.n_row),
     ]
 
     def fill(writer: RowWriter) -> Sequence[Any]:
@@ -268,6 +279,8 @@ def write_lines(path: Path, stream: RowStream[LineFit], line_set: LineSet, cards
             writer.put("BACKGROUND", rows, part.background)
             for name in _PER_GROUP:
                 writer.put(name.upper(), rows, getattr(part, name))
+            if part.flux_cov is not None:
+                writer.put("FLUX_COV", rows, part.flux_cov)
         return [
             table_hdu("LINELIST", _line_list(first, line_set), _LIST_UNITS),
             table_hdu("GROUPS", {"background_wave": first.background_wave}),
@@ -275,6 +288,15 @@ def write_lines(path: Path, stream: RowStream[LineFit], line_set: LineSet, cards
         ]
 
     write_rows(path, layouts, fill, {**cards, **header_cards()})
+
+
+def _covariance_layouts(first: LineFit, n_row: int) -> list[Layout]:
+    if first.flux_cov is None:
+        return []
+    squared = None if first.sky is None else replace(first.sky, flux_scale=first.sky.flux_scale**2)
+    unit = flux_unit(squared, density=False).replace("erg s-1 cm-2", "erg2 s-2 cm-4")
+    cards = {"BUNIT": unit or None}
+    return [image_layout("FLUX_COV", (n_row, *first.flux_cov.shape[1:]), "f8", cards)]
 
 
 _LIST_UNITS = dict.fromkeys(("air", "vacuum"), "Angstrom")
@@ -291,7 +313,7 @@ def _lines_hdu(fit: LineFit, bin_id: Index) -> Any:
     columns.update({name: getattr(fit, name)[:, fit.group].ravel() for name in _PER_GROUP})
     units = {**_LINE_UNITS, "amplitude": flux_unit(fit.sky, density=True)}
     flux = flux_unit(fit.sky, density=False)
-    units.update(dict.fromkeys(("flux", "flux_err", "flux_direct", "upper_limit"), flux))
+    units.update(dict.fromkeys(_OF_FLUX, flux))
     return table_hdu("LINES", columns, units)
 
 
@@ -314,7 +336,8 @@ def read_lines(path: str | Path) -> LineFit:
     with open_fits(where) as hdus:
         linelist = hdus["LINELIST"].data
         names = tuple(str(name) for name in linelist["line"])
-        columns = _columns(where, hdus["LINES"], _PER_LINE)
+        stored = [name for name in _PER_LINE if name in hdus["LINES"].columns.names]
+        columns = _columns(where, hdus["LINES"], stored)
         return LineFit(
             names=names,
             group=native(linelist["group"]),
@@ -322,7 +345,7 @@ def read_lines(path: str | Path) -> LineFit:
             background_wave=native(hdus["GROUPS"].data["background_wave"]),
             sky=read_sky(hdus["FIELD"].header),
             **{name: column.reshape(-1, len(names)) for name, column in columns.items()},
-            **{name: native(hdus[name.upper()].data) for name in _PER_GROUP},
+            **{name: native(hdus[name.upper()].data) for name in _IMAGES if name.upper() in hdus},
         )
 
 

@@ -14,6 +14,12 @@ from betis.arrays import B8, F64, I32, Brief
 from betis.errors import InputError
 from betis.products.cube import Sky
 
+NOT_ALWAYS_FITTED = (
+    *("h3", "h3_err", "h4", "h4_err", "mean_log_age_light_err", "mean_log_age_mass_err"),
+    *("mean_metallicity_light_err", "mean_metallicity_mass_err"),
+)
+"""Fields of `ContinuumFit` that are NaN unless asked for; files of before lack them."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ContinuumFit(Brief):
@@ -38,6 +44,11 @@ class ContinuumFit(Brief):
     core_err : [spectrum, core]
         1-sigma error of the depth of the model there, relative to its surroundings, flux
         density: what the stars add to the error of that line's flux. Empty where not known.
+    h3, h3_err, h4, h4_err : [spectrum]
+        Gauss-Hermite moments of the velocity distribution; NaN where they were not fitted.
+    mean_log_age_light_err, mean_log_age_mass_err : dex [spectrum]
+    mean_metallicity_light_err, mean_metallicity_mass_err : dex [spectrum]
+        From noise realisations; NaN where there were none.
     """
 
     model: Float[F64, "spectrum wave"]
@@ -58,9 +69,20 @@ class ContinuumFit(Brief):
     used: Bool[B8, "spectrum wave"]
     core_wave: Float[F64, " core"] = field(default_factory=lambda: np.empty(0))
     core_err: Float[F64, "spectrum core"] = None  # type: ignore[assignment]  # filled below
+    h3: Float[F64, " spectrum"] = None  # type: ignore[assignment]  # filled below
+    h3_err: Float[F64, " spectrum"] = None  # type: ignore[assignment]  # filled below
+    h4: Float[F64, " spectrum"] = None  # type: ignore[assignment]  # filled below
+    h4_err: Float[F64, " spectrum"] = None  # type: ignore[assignment]  # filled below
+    mean_log_age_light_err: Float[F64, " spectrum"] = None  # type: ignore[assignment]  # as above
+    mean_log_age_mass_err: Float[F64, " spectrum"] = None  # type: ignore[assignment]  # as above
+    mean_metallicity_light_err: Float[F64, " spectrum"] = None  # type: ignore[assignment]  # too
+    mean_metallicity_mass_err: Float[F64, " spectrum"] = None  # type: ignore[assignment]  # too
 
     def __post_init__(self) -> None:
-        """Give the errors of the cores, where there are none, their rows."""
+        """Give what is not known its rows: cores none, all else NaN."""
+        for name in NOT_ALWAYS_FITTED:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(self.flags.size, np.nan))
         if self.core_err is None:
             object.__setattr__(self, "core_err", np.empty((self.flags.size, 0)))
 
@@ -93,23 +115,42 @@ class LineFit(Brief):
         Centre on the axis of the spectra.
     ew, ew_err : Angstrom [spectrum, line]
         Rest frame, positive in emission.
-    flux_direct : [spectrum, line]
-        Sum of the data minus the local background within 3 sigma of the centre.
+    flux_direct, flux_direct_err : flux scale x Angstrom [spectrum, line]
+        Sum of the data, minus the local background and the models of the other lines, within 3
+        sigma of the centre.
+    velocity_direct, velocity_direct_err : km/s [spectrum, line]
+        First moment of the same data. NaN, as the following, below a S/N of 5.
+    sigma_direct, sigma_direct_err : km/s [spectrum, line]
+        Root of the second central moment of the same data, times what a Gaussian has beyond 3
+        sigma, without the line-spread function.
+    w80, w80_err : km/s [spectrum, line]
+        Width that holds the middle 80 % of the flux within 5 sigma, without the line-spread
+        function; of a Gaussian, 2.563 sigma.
     snr : [spectrum, line]
         ``flux / flux_err``.
-    upper_limit : [spectrum, line]
-        3 times the error of the flux of a line at the fitted place and width.
+    flux_fixed : flux scale x Angstrom [spectrum, line]
+        Flux, of either sign, at the place and width of the spectrum's detected lines.
+    snr_fixed : [spectrum, line]
+        ``flux_fixed`` over its error: normal, of mean 0 and unit width, where there is no line.
+    upper_limit : flux scale x Angstrom [spectrum, line]
+        3 times the error of ``flux_fixed``.
     flags : [spectrum, line]
     group : [line]
         Which fit group a line is in.
     chi2, dof, bic, n_iter : [spectrum, group]
+    scatter : [spectrum, group]
+        Robust scatter of the residual in units of the errors of the data: 1.4826 times the median
+        absolute one, for as many degrees of freedom; 1 where model and errors are right.
     background : flux density [spectrum, group, 2]
         Local linear background: value and slope (per Angstrom) at ``background_wave``.
     background_wave : Angstrom [group]
     sky
         That of the spectra.
-    flux_cov : [spectrum, line, line]
-        Covariance of the fluxes, on request.
+    flux_cov : (flux scale x Angstrom)² [spectrum, line, line]
+        Covariance of the fluxes, on request: its diagonal is the square of ``flux_err``; 0 between
+        lines of different groups, NaN where a flux is.
+
+    What may be left out when a fit is made by hand is NaN then.
     """
 
     names: tuple[str, ...]
@@ -137,6 +178,23 @@ class LineFit(Brief):
     background_wave: Float[F64, " group"]
     sky: Sky | None = None
     flux_cov: Float[F64, "spectrum line line"] | None = None
+    flux_direct_err: Float[F64, "spectrum line"] = None  # type: ignore[assignment]  # filled below
+    velocity_direct: Float[F64, "spectrum line"] = None  # type: ignore[assignment]
+    velocity_direct_err: Float[F64, "spectrum line"] = None  # type: ignore[assignment]
+    sigma_direct: Float[F64, "spectrum line"] = None  # type: ignore[assignment]
+    sigma_direct_err: Float[F64, "spectrum line"] = None  # type: ignore[assignment]
+    w80: Float[F64, "spectrum line"] = None  # type: ignore[assignment]
+    w80_err: Float[F64, "spectrum line"] = None  # type: ignore[assignment]
+    flux_fixed: Float[F64, "spectrum line"] = None  # type: ignore[assignment]
+    snr_fixed: Float[F64, "spectrum line"] = None  # type: ignore[assignment]
+    scatter: Float[F64, "spectrum group"] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        """Give what was not measured its NaN."""
+        for item in fields(self):
+            if item.name not in _OPTIONAL and getattr(self, item.name) is None:
+                like = self.chi2 if item.name == "scatter" else self.flux
+                object.__setattr__(self, item.name, np.full(like.shape, np.nan))
 
     def index(self, name: str) -> int:
         """Return the position of a line on the line axis.
@@ -169,6 +227,7 @@ def joined(parts: Sequence[FitT]) -> FitT:
     return replace(first, **stacked)
 
 
+_OPTIONAL = {"sky", "flux_cov"}
 _WITHOUT_ROWS = {"core_wave", "names", "group", "background_wave", "sky"}
 
 

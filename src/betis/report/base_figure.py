@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
 
-__all__ = ["draw_base", "write_base_figure"]
+__all__ = ["default_path", "draw_base", "write_base_figure"]
 
 _NORM_WAVE, _NORM_HALF_WIDTH = 5635.0, 45.0
 """Where spectra are brought to 1: the window of Cid Fernandes et al. 2005, section 2.1."""
@@ -39,6 +40,11 @@ _OPTICAL = (3500.0, 9500.0)
 _MOST_POINTS = 1200
 """Of a spectrum that are drawn."""
 _UNKNOWN_AGE = 9.0
+
+
+def default_path(templates: Templates) -> Path:
+    """Return ``betis-NAME.png`` in the current folder, for a base of any name."""
+    return Path(f"betis-{re.sub(r'[^A-Za-z0-9._-]+', '_', templates.name) or 'base'}.png")
 
 
 def write_base_figure(path: Path, templates: Templates) -> None:
