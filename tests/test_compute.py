@@ -158,6 +158,36 @@ def test_the_phases_of_an_iteration_share_one_program():
     assert COMPUTED.count("halve") == traces
 
 
+def double(row):
+    COMPUTED.append("double")
+    return 2 * row
+
+
+def test_what_is_worked_on_at_once_keeps_its_order_and_shares_its_program():
+    COMPUTED.clear()
+    found = compute.at_once(lambda k: compute.map_rows(double, [k * ROWS], chunk=3), [1, 2, 3, 4])
+    for k, values in enumerate(found, start=1):
+        np.testing.assert_allclose(values, 2 * k * ROWS)
+    assert COMPUTED.count("double") == 1
+
+
+def test_an_error_in_what_is_worked_on_at_once_is_raised():
+    with pytest.raises(ZeroDivisionError):
+        compute.at_once(lambda k: 1 / k, [1, 0])
+
+
+@pytest.mark.parametrize("n_row", [1, 7, 33, 130])
+def test_rows_dealt_to_devices_come_back_in_their_order(n_row):
+    targets = 10.0 ** np.random.default_rng(n_row).uniform(-3, 3, n_row)
+    value, count, done = compute.run_until_done(
+        halve, start(n_row), [targets], n_step=(3, 60), chunk=2
+    )
+    assert done.all()
+    own = np.maximum(0, np.ceil(np.log2(targets / 1e-6)))
+    np.testing.assert_array_equal(count, own)
+    np.testing.assert_allclose(value, targets * (1 - 0.5**own), rtol=1e-12)
+
+
 def test_the_cache_folder_is_where_the_user_wants_it(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("BETIS_CACHE", raising=False)

@@ -10,19 +10,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from threading import RLock
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from betis.arrays import Index
 from betis.cache import cache_folder
 from betis.errors import ConfigError
 from betis.options import ComputeOptions
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 Progress = Callable[[int], None]
 """Called with the number of rows that have just been finished."""
@@ -72,6 +77,24 @@ def blocks(n_row: int) -> Iterator[slice]:
         yield slice(first, min(first + BLOCK, n_row))
 
 
+def replicate(arrays: Arrays) -> Arrays:
+    """Copy arrays that every row sees to all devices; those that are there stay."""
+    spec: Callable[..., PartitionSpec] = PartitionSpec
+    return jax.device_put(arrays, NamedSharding(_mesh(), spec()))
+
+
+def at_once(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return the function of each item, in their order, each in a thread of its own.
+
+    The programs that they need are compiled side by side, and the host prepares the arrays of one
+    while a device works on another.
+    """
+    if len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(len(items)) as pool:
+        return list(pool.map(function, items))
+
+
 def map_rows(
     kernel: Callable[..., Arrays],
     rows: Sequence[NDArray[Any]],
@@ -106,6 +129,10 @@ def map_rows(
     return jax.tree.map(lambda *values: np.concatenate(values), *parts)
 
 
+_CHUNKS = 8
+"""Chunks that a device is sent at once: sending costs about as much as a step."""
+
+
 def run_until_done(
     step: Callable[..., Arrays],
     state: Sequence[NDArray[Any]],
@@ -121,7 +148,7 @@ def run_until_done(
     step
         ``step(state, *row) -> state`` for one row, a module-level function; ``state`` is a tuple
         of arrays whose last element is ``done`` (bool). It must leave a state that is done as
-        it is. It is vectorised over a LAST row axis: its scalars become vectors over rows.
+        it is.
     state
         Arrays ``[row, ...]``, the last one ``done``.
     rows
@@ -135,20 +162,22 @@ def run_until_done(
     -------
     The final state, ``[row, ...]`` each.
     """
-    program = _chunk_program(step, len(state) + len(rows), len(state))
+    program = _chunk_program(step, len(state) + len(rows), len(state), chunk)
     final = [np.array(value) for value in state]
+    n_device = _mesh().size
+    dealt = np.arange(chunk * _CHUNKS * n_device).reshape(-1, n_device).T.ravel()
     for count in n_step:
         active = np.flatnonzero(~final[-1])
         if active.size == 0:
             break
         limit = jnp.asarray(count)
-        for index, size in _chunks(active.size, chunk * _mesh().size):
-            picked = active[index]
-            result = program(
-                *(value[picked] for value in final), *(row[picked] for row in rows), limit
-            )
+        for index, n_row in _chunks(active.size, dealt.size):
+            picked, is_row = active[index[dealt]], dealt < n_row
+            given = [value[picked] for value in final]
+            given[-1] |= ~is_row
+            result = program(*given, *(row[picked] for row in rows), limit)
             for value, new in zip(final, jax.device_get(result), strict=True):
-                value[picked[:size]] = new[:size]
+                value[picked[is_row]] = new[is_row]
     return tuple(final)
 
 
@@ -159,21 +188,36 @@ def _chunks(n_row: int, size: int) -> Iterator[tuple[Index, int]]:
         yield np.resize(index, size), index.size
 
 
-@lru_cache(maxsize=256)
+_LOCK = RLock()
+
+
 def _chunk_program(
-    kernel: Callable[..., Arrays], n_rows: int, n_state: int
+    kernel: Callable[..., Arrays], n_rows: int, n_state: int, chunk: int = 0
+) -> Callable[..., Arrays]:
+    """Return the compiled kernel; one for all threads."""
+    with _LOCK:
+        return _compiled(kernel, n_rows, n_state, chunk)
+
+
+@lru_cache(maxsize=256)
+def _compiled(
+    kernel: Callable[..., Arrays], n_rows: int, n_state: int, chunk: int
 ) -> Callable[..., Arrays]:
     """Compile a kernel for chunks that are split over the devices.
 
-    ``n_state = 0``: one call of the kernel a row. Otherwise the kernel is a step that is
-    iterated until every row of a device's chunk is done or the limit (the extra) is reached.
+    ``n_state = 0``: one call of the kernel a row. Otherwise the kernel is a step that is iterated,
+    chunk after chunk, until every row of the chunk is done or the limit (the extra) is reached.
     """
     mesh = _mesh()
 
     def on_one_device(*arrays: Any) -> Arrays:
         rows, rest = arrays[:n_rows], arrays[n_rows:]
         if n_state:
-            return _iterate(kernel, rows[:n_state], rows[n_state:], rest[0])
+            split = [value.reshape(-1, chunk, *value.shape[1:]) for value in rows]
+            done = jax.lax.map(
+                lambda part: _iterate(kernel, part[:n_state], part[n_state:], rest[0]), split
+            )
+            return tuple(value.reshape(-1, *value.shape[2:]) for value in done)
         return jax.vmap(lambda *row: kernel(*row, *rest))(*rows)
 
     def whole(*arrays: Any) -> Arrays:
@@ -189,9 +233,8 @@ def _chunk_program(
 
 
 def _iterate(step: Callable[..., Arrays], state: Any, rows: Any, limit: Any) -> Arrays:
-    last = [jnp.moveaxis(value, 0, -1) for value in rows]
-    first = tuple(jnp.moveaxis(value, 0, -1) for value in state)
-    batched = jax.vmap(step, in_axes=-1, out_axes=-1)
+    """Iterate the rows of one chunk together."""
+    batched = jax.vmap(step)
 
     def go_on(carry: Any) -> Any:
         count, current = carry
@@ -199,10 +242,10 @@ def _iterate(step: Callable[..., Arrays], state: Any, rows: Any, limit: Any) -> 
 
     def advance(carry: Any) -> Any:
         count, current = carry
-        return count + 1, batched(current, *last)
+        return count + 1, batched(current, *rows)
 
-    _, final = jax.lax.while_loop(go_on, advance, (jnp.zeros((), limit.dtype), first))
-    return tuple(jnp.moveaxis(value, -1, 0) for value in final)
+    start = (jnp.zeros((), limit.dtype), tuple(state))
+    return jax.lax.while_loop(go_on, advance, start)[1]
 
 
 @lru_cache(maxsize=1)

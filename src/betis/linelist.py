@@ -27,7 +27,7 @@ _PUSHED_DOWN = ("sign", "bounds", "search", "source")
 _SET_KEYS = {"name", "kinematics", *_SET_NUMBERS, *_PUSHED_DOWN}
 _LINE_KEYS = {
     "name", "air", "vacuum", "label", "kinematics", "ionisation", "ratio", "absorption", "sign",
-    "window", "bounds", "search", "source", "plane", "card",
+    "window", "bounds", "search", "source", "plane", "card", "component_of", "after",
 }  # fmt: skip
 _ALL_GAS = "gas"
 
@@ -87,6 +87,11 @@ class Line:
         Where wavelength and ratio come from.
     plane, card
         Its plane in the BETIS scripts' files, from 1 (0 for none), and what they call it.
+    component_of
+        The line whose further component this is, at the same place and in the same fit window;
+        "" for a line by itself. It is kept only where the data ask for it.
+    after
+        Fitted after all others, on what their profiles leave; kept as a component is.
     """
 
     name: str
@@ -104,6 +109,13 @@ class Line:
     source: str = ""
     plane: int = 0
     card: str = ""
+    component_of: str = ""
+    after: bool = False
+
+    @property
+    def is_extra(self) -> bool:
+        """Whether it stays only where the data ask for it."""
+        return bool(self.component_of) or self.after
 
     @property
     def vacuum(self) -> float:
@@ -161,9 +173,13 @@ class LineSet:
         """Return where the lines lie on an axis observed in ``medium`` and divided by 1+z."""
         return rest_wave([line.vacuum for line in self.lines], medium, redshift)
 
+    def primary(self) -> LineSet:
+        """Return the set without components and lines that are fitted after all others."""
+        return self.select(line.name for line in self.lines if not line.is_extra)
+
     def emission(self) -> LineSet:
-        """Return the set without its absorption lines."""
-        return self.select(line.name for line in self.lines if not line.absorption)
+        """Return the set without absorption lines and further components."""
+        return self.primary().select(line.name for line in self.lines if not line.absorption)
 
     def select(self, names: Iterable[str]) -> LineSet:
         """Return the set with only these lines; a ratio to a line left out becomes free."""
@@ -194,7 +210,8 @@ class LineSet:
 
     def _sharing(self, line: Line, chosen: str) -> str:
         """Return the name that the lines which share this one's kinematics have in common."""
-        if chosen == "doublet" or (line.absorption and chosen != "free"):
+        own = line.is_extra or (line.absorption and chosen != "free")
+        if chosen == "doublet" or own:
             return line.kinematics
         if chosen == "free":
             return line.ratio_of or line.name
@@ -239,7 +256,9 @@ def describe_set(line_set: LineSet) -> str:
         "first guess of {:g} Å FWHM": line_set.fwhm,
     }
     said = [text.format(value) for text, value in numbers.items() if value is not None]
+    extra = sum(line.is_extra for line in line_set.lines)
     count = f"{len(line_set.lines)} lines, {absorbed} in absorption"
+    count += f", {extra} only where the data ask for them" if extra else ""
     return "; ".join([count, f"kinematics {line_set.kinematics}", *said])
 
 
@@ -253,12 +272,19 @@ def describe_line(line: Line) -> dict[str, str]:
         "kinematics": line.kinematics,
         "gas": line.ionisation,
         "flux tied to": f"{line.ratio:.5g} × {line.ratio_of}" if line.ratio_of else "",
-        "kind": "absorption" if line.absorption else "emission",
+        "kind": _describe_kind(line),
         "sign": "" if line.sign == "any" else "≥ 0" if line.sign == "emission" else "≤ 0",
         "window [Å]": "" if line.window is None else f"± {line.window:g}",
         "bounds": _describe_bounds(line),
         "source": line.source,
     }
+
+
+def _describe_kind(line: Line) -> str:
+    if line.component_of:
+        return f"component of {line.component_of}"
+    kind = "absorption" if line.absorption else "emission"
+    return f"{kind}, after all others" if line.after else kind
 
 
 def _describe_bounds(line: Line) -> str:
@@ -285,6 +311,7 @@ def _parse(table: dict[str, Any], source: str) -> LineSet:
     shared = {key: common[key] for key in _PUSHED_DOWN if key in common}
     lines = tuple(_parse_line(entry, shared, source) for entry in entries)
     _require_ties(lines, source)
+    lines = tuple(_at_parent(line, lines, source) for line in lines)
     chosen = _one_of(common.get("kinematics", "doublet"), _KINEMATICS, f"{where} has kinematics")
     numbers = {
         key: _positive(common[key], f"{where} with {key}") for key in _SET_NUMBERS if key in common
@@ -328,13 +355,32 @@ def _require_ties(lines: tuple[Line, ...], source: str) -> None:
         )
 
 
+def _at_parent(line: Line, lines: tuple[Line, ...], source: str) -> Line:
+    """Return a component at the place and in the window of its line; any other line as it is."""
+    if not line.component_of:
+        return line
+    where = f"the line set {source} has the line {line.name}"
+    parent = next((other for other in lines if other.name == line.component_of), None)
+    if parent is None or parent.is_extra or parent.absorption:
+        raise InputError(
+            f"{where} with component_of = {line.component_of!r}; expected an emission line of the "
+            "set that is no component itself"
+        )
+    if line.after or line.absorption:
+        raise InputError(
+            f"{where}, a component that is in absorption or fitted after all others; leave out "
+            "component_of, or sign, absorption and after"
+        )
+    return replace(line, air=parent.air, window=parent.window)
+
+
 def _parse_line(entry: dict[str, Any], shared: dict[str, Any], source: str) -> Line:
-    places = {"air", "vacuum"} & set(entry)
+    places = {"air", "vacuum", "component_of"} & set(entry)
     if "name" not in entry or len(places) != 1 or set(entry) - _LINE_KEYS:
         raise InputError(
             f"the line set {source} has a line with the keys {sorted(entry)}; each needs name "
-            "and air (or vacuum), and may have "
-            f"{', '.join(sorted(_LINE_KEYS - {'name', 'air', 'vacuum'}))}"
+            "and one of air, vacuum and component_of, and may have "
+            f"{', '.join(sorted(_LINE_KEYS - {'name', 'air', 'vacuum', 'component_of'}))}"
         )
     where = f"the line set {source} has the line {entry['name']}"
     ratio = entry.get("ratio", {"of": "", "value": 1.0})
@@ -353,12 +399,15 @@ def _parse_line(entry: dict[str, Any], shared: dict[str, Any], source: str) -> L
         ratio=_positive(ratio["value"], f"{where} with a ratio whose value"),
         plane=_plane(entry.get("plane", 0), where),
         card=str(entry.get("card", "")),
+        component_of=str(entry.get("component_of", "")),
         **_limits(_with_defaults(entry, shared), where),
     )
 
 
 def _with_defaults(entry: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of a line over those of its set; bounds one by one."""
+    if "component_of" in entry or "after" in entry:
+        shared = {key: value for key, value in shared.items() if key != "search"}
     whole = {**shared, **entry}
     parts = [table["bounds"] for table in (shared, entry) if "bounds" in table]
     if all(isinstance(part, dict) for part in parts) and parts:
@@ -367,6 +416,8 @@ def _with_defaults(entry: dict[str, Any], shared: dict[str, Any]) -> dict[str, A
 
 
 def _air(entry: Mapping[str, Any], where: str) -> float:
+    if "component_of" in entry:
+        return 0.0
     if "air" in entry:
         return _positive(entry["air"], f"{where} with air")
     return float(vacuum_to_air(_positive(entry["vacuum"], f"{where} with vacuum")))
@@ -390,6 +441,9 @@ def _limits(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
             "contradict each other; change one"
         )
     limits = {"sign": sign, "absorption": absorption, "source": str(entry.get("source", ""))}
+    limits["after"] = entry.get("after", False)
+    if not isinstance(limits["after"], bool):
+        raise InputError(f"{where} with after = {limits['after']!r}; expected true or false")
     for key in {"window", "search"} & set(entry):
         limits[key] = _positive(entry[key], f"{where} with {key}")
     return {**limits, "bounds": _bounds(entry.get("bounds", {}), where)}

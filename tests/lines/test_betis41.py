@@ -17,7 +17,7 @@ from betis.products import Spectra
 from betis.wavelength import C_KMS
 
 OPTIONS = LineOptions()
-WHOLE = load_line_set("betis41")
+WHOLE = load_line_set("betis41").primary()
 SET = WHOLE.select(line.name for line in WHOLE.lines if 4800 < line.air < 6780)
 ABSORBED = np.array([line.absorption for line in SET.lines])
 RED = WHOLE.select([*SET.names, *(line.name for line in WHOLE.lines if 7600 < line.air < 8700)])
@@ -95,7 +95,6 @@ def test_limits_hold_where_a_flux_is_held_at_zero(simulate):
     assert 0.1 < at_zero.mean() < 0.7
     assert np.all(fit.flux_err[at_zero] > 0)
     assert np.all(fit.upper_limit[at_zero] > 0)
-    assert np.all(fit.upper_limit[at_zero] <= 3.0001 * fit.flux_err[at_zero])
     assert np.mean(np.abs(faint.flux[at_zero]) < fit.upper_limit[at_zero]) > 0.99
 
 

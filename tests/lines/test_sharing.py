@@ -131,7 +131,7 @@ def test_noise_has_no_flux_on_average_and_bounds_are_flagged(simulate):
 
 
 def test_betis41_can_share_too(simulate):
-    whole = load_line_set("betis41")
+    whole = load_line_set("betis41").primary()
     chosen = whole.select(name for name in whole.names if 4800 < whole[name].air < 6780)
     truth = simulate(60, strength=(60.0, 200.0), sigma=(40.0, 80.0), lines=chosen, seed=53)
     fit = fit_lines(truth.spectra, chosen, ONE)

@@ -11,6 +11,7 @@ from betis.arrays import B8, F64, Index
 from betis.lines.groups import GroupClass, near_start, problems
 from betis.lines.measure import known_flux, n_free
 from betis.lines.model import Problem
+from betis.lines.scan import lowest_valleys
 from betis.lines.solver import Solution, solve
 from betis.lines.start import own_places, start_params
 from betis.products import Spectra
@@ -36,11 +37,17 @@ class Solved(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """The problems of a class, scales of their fluxes, and first guesses, the second best too."""
+    """The problems of a class, scales of their fluxes, first guesses, and where fits begin.
+
+    ``unheld`` are the problems whose velocities are not yet held near the first guess; ``valley``
+    is the first guess or, for sets that are looked for, the lowest place within the bounds.
+    """
 
     rows: Problem
+    unheld: Problem
     scale: Float[F64, " row"]
     start: Float[F64, "row param"]
+    valley: Float[F64, "row param"]
     brightest: Float[F64, "row param"]
 
 
@@ -49,7 +56,9 @@ def prepared(kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum"]) 
     unheld, scale = problems(kind, gas)
     place, is_seen = own_places(kind, gas, velocity)
     start = start_params(kind, np.where(is_seen, place, velocity[:, None]))
-    return Prepared(near_start(kind, unheld, start), scale, start, start_params(kind, place))
+    held = near_start(kind, unheld, start)
+    valley = lowest_valleys(kind, held, start)
+    return Prepared(held, unheld, scale, start, valley, start_params(kind, place))
 
 
 def is_short(rows: Problem) -> Bool[B8, " row"]:
@@ -69,15 +78,15 @@ def solve_groups(kind: GroupClass, gas: Spectra, velocity: Float[F64, " spectrum
     velocity : km/s [spectrum]
         Of each spectrum, from all its lines.
     """
-    rows, scale, start, brightest = prepared(kind, gas, velocity)
-    solution = _solve(rows, start)
+    rows, unheld, scale, start, valley, brightest = prepared(kind, gas, velocity)
+    solution = _solve(rows, valley)
     lost = _lost(rows, solution)
     if not lost.any():
         return Solved(rows, scale, start, solution)
     other = _moved(kind, solution.params, lost, brightest)
     around = _moved(kind, start, lost, brightest)
     again = np.flatnonzero(lost.any(axis=1))
-    held = take_rows(near_start(kind, problems(kind, gas)[0], around), again)
+    held = take_rows(near_start(kind, unheld, around), again)
     tried = _solve(held, other[again])
     lower = tried.chi2 < solution.chi2[again]
     better = again[lower]

@@ -9,12 +9,13 @@ vectors over pixels; `compute.run_until_done` makes each scalar a vector over ro
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import reduce
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import ArrayLike
@@ -26,13 +27,18 @@ from betis.products import LineFit, Spectra
 from betis.wavelength import C_KMS
 
 __all__ = [
+    "LinePlaces",
     "LineTerms",
     "PixelGaussian",
     "Problem",
+    "apart",
     "columns",
     "gaussian_in_pixels",
     "line_model",
+    "line_places",
+    "line_profiles",
     "line_terms",
+    "mixture",
     "model_of",
     "split_params",
     "total",
@@ -117,6 +123,12 @@ def _cumulative(z: Float[Array, " edge"]) -> tuple[Float[Array, " edge"], Float[
     return jnp.where(z < 0, -half, half), bell
 
 
+def apart(values: Any) -> Any:
+    """Return the values, worked out once: XLA would do it anew wherever they are used."""
+    barrier: Callable[[Any], Any] = lax.optimization_barrier
+    return barrier(values)
+
+
 class PixelGaussian(NamedTuple):
     """Share of a Gaussian in each pixel, and derivatives with respect to centre and sigma.
 
@@ -151,7 +163,7 @@ def gaussian_in_pixels(
     """
     inverse = jnp.where(sigma > 0, 1 / sigma, jnp.nan)
     z = (edges - center) * inverse
-    cumulative, bell = _cumulative(z)
+    cumulative, bell, z = apart((*_cumulative(z), z))
     bell = bell * (inverse / (_SQRT2 * float(np.sqrt(np.pi))))
     slope = z * bell
     bend = slope * z
@@ -171,6 +183,57 @@ def split_params(
     n_flux, n_kin = problem.ratio.shape[1], problem.kinematics.shape[1]
     middle = n_flux + n_kin
     return params[:n_flux], params[n_flux:middle], params[middle:-2], params[-2:]
+
+
+class LinePlaces(NamedTuple):
+    """All lines of a model at once: fluxes, velocities and dispersions (km/s).
+
+    ``turn[line, kin]`` is the derivative of a line's dispersion with respect to that of its set.
+    """
+
+    flux: Float[Array, " line"]
+    velocity: Float[Array, " line"]
+    sigma: Float[Array, " line"]
+    turn: Float[Array, "line kin"]
+
+
+def line_places(params: Float[Array, " param"], problem: Problem) -> LinePlaces:
+    """Return fluxes and places of the lines of one row; ``params`` as in `line_terms`."""
+    flux, velocity, width, _ = split_params(params, problem)
+    member = problem.kinematics
+    sigma = jnp.sqrt(member @ width**2 + problem.excess)
+    return LinePlaces(
+        problem.ratio @ flux, member @ velocity, sigma, member * width / sigma[:, None]
+    )
+
+
+def line_profiles(lines: LinePlaces, problem: Problem) -> PixelGaussian:
+    """Return the profile of each line per Angstrom and its derivatives ``[line, pixel]``."""
+    in_velocity = problem.edges * (C_KMS / problem.line_wave)[:, None] - C_KMS
+    profile = gaussian_in_pixels(in_velocity, lines.velocity[:, None], lines.sigma[:, None])
+    per_angstrom = 1 / jnp.diff(problem.edges)
+    return PixelGaussian(*(value * per_angstrom for value in profile))
+
+
+def mixture(lines: LinePlaces, problem: Problem) -> Float[Array, "param part"]:
+    """Return the derivative of the model with respect to each parameter, in parts of the model.
+
+    The parts are shares of the lines, their derivatives to the centre, and to the dispersion, then
+    the two of the background.
+    """
+    n_line, n_kin = problem.kinematics.shape
+    n_flux = problem.ratio.shape[1]
+    none = jnp.zeros((n_kin, n_line))
+    centre, spread = problem.kinematics.T * lines.flux, lines.turn.T * lines.flux
+    lines_only = jnp.block(
+        [
+            [problem.ratio.T, jnp.zeros((n_flux, 2 * n_line))],
+            [none, centre, none],
+            [none, none, spread],
+        ]
+    )
+    ground = jnp.pad(jnp.eye(2), ((n_flux + 2 * n_kin, 0), (3 * n_line, 0)))
+    return jnp.pad(lines_only, ((0, 2), (0, 2))) + ground
 
 
 class LineTerms(NamedTuple):

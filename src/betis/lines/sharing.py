@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from betis import compute
 from betis.arrays import B8, F64, Index
 from betis.lines.descent import (
     Prepared,
@@ -25,7 +26,7 @@ from betis.lines.descent import (
 from betis.lines.groups import GroupClass
 from betis.lines.measure import normal_matrices
 from betis.lines.model import Problem
-from betis.lines.solver import Solution, element, solve
+from betis.lines.solver import Solution, solve
 from betis.products import Spectra
 
 __all__ = ["SharedFit", "solve_classes"]
@@ -69,7 +70,8 @@ def solve_classes(
     """
     n_shared = 1 + max((int(kind.shared.max(initial=-1)) for kind in kinds), default=-1)
     if n_shared == 0 or gas.n_spectrum == 0:
-        return [SharedFit(solve_groups(kind, gas, velocity), None) for kind in kinds]
+        apart = compute.at_once(lambda kind: solve_groups(kind, gas, velocity), kinds)
+        return [SharedFit(solved, None) for solved in apart]
     parts = [_Part(kind, prepared(kind, gas, velocity), gas.n_spectrum, n_shared) for kind in kinds]
     found = _descend(parts)
     return _finished(parts, found)
@@ -177,7 +179,7 @@ def _descend(parts: list[_Part]) -> _State:
     least, most = _shared_bounds(parts)
     guess = np.nanmean([part.guess() for part in parts], axis=0)
     everyone = np.arange(len(guess))
-    starts = [part.given.start for part in parts]
+    starts = [part.given.valley for part in parts]
     x = np.clip(guess, least, most)
     chi2, solutions = _evaluate(parts, starts, x, everyone)
     state = _State(x, chi2, solutions, np.zeros(len(x), bool))
@@ -259,17 +261,13 @@ def _reduced(
     rows = part.rows_of(picked)
     here = Solution(*(values[rows] for values in solution))
     given = take_rows(part.given.rows, rows)
-    n_param = here.params.shape[1]
-    index = np.array(
-        [[element(max(a, b), min(a, b)) for b in range(n_param)] for a in range(n_param)]
-    )
     outward = ((here.params <= given.lower) & (here.gradient <= 0)) | (
         (here.params >= given.upper) & (here.gradient >= 0)
     )
     free = ~outward & (here.scale > 0) & np.isfinite(here.chi2)[:, None]
     slopes = part.slopes(here.params)
     slope = np.einsum("rps,rp->rs", slopes, np.nan_to_num(here.gradient))
-    bend = _eliminated(part, np.nan_to_num(here.hessian)[:, index], free, slopes)
+    bend = _eliminated(part, np.nan_to_num(here.hessian), free, slopes)
     shape = (part.kind.group.size, len(picked))
     return (
         slope.reshape(*shape, *slope.shape[1:]).sum(axis=0),

@@ -1,25 +1,33 @@
 """Damped Newton steps within bounds, for one fit group of one row.
 
-Written in scalars, the Cholesky factorisation unrolled: under ``vmap`` over a last row axis each
-operation is one vector operation over rows, and no small matrix goes through LAPACK.
+The lines of a group are the first axis of its arrays, so that the compiled program hardly grows
+with their number; under ``vmap`` rows come before them, and no small matrix goes through LAPACK.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from betis import compute
 from betis.arrays import B8, F64
-from betis.lines.model import LineTerms, Problem, columns, line_terms, model_of, split_params, total
+from betis.lines.model import (
+    LinePlaces,
+    Problem,
+    apart,
+    line_places,
+    line_profiles,
+    mixture,
+    split_params,
+)
 
 __all__ = ["STEPS", "Solution", "lm_step", "quadratic", "solve"]
 
-STEPS = (7, 3, 3, 4, 8, 60)
+STEPS = (5, 2, 2, 2, 3, 4, 8, 60)
 """Steps of each phase; rows that are done leave after each."""
 
 CHUNK = 64
@@ -38,8 +46,9 @@ Some = Any
 class Solution(NamedTuple):
     """State of the iteration; its last element tells whether the row is done.
 
-    ``gradient`` is minus half the gradient of chi², ``hessian`` the lower triangle, row by row, of
-    half its second derivatives, ``scale`` the diagonal of the normal matrix; all at ``params``.
+    ``gradient`` is minus half the gradient of chi², ``hessian`` half its second derivatives,
+    ``scale`` the diagonal of the normal matrix; all at ``params``. ``step`` is the next one, and
+    ``slope`` its product with the gradient.
 
     Outside the kernels the same fields hold numpy arrays of all rows, the row axis first.
     """
@@ -47,8 +56,10 @@ class Solution(NamedTuple):
     params: Float[Some, " param"]
     chi2: Some
     gradient: Float[Some, " param"]
-    hessian: Float[Some, " element"]
+    hessian: Float[Some, "param param"]
     scale: Float[Some, " param"]
+    step: Float[Some, " param"]
+    slope: Some
     damping: Some
     n_iter: Int[Some, ""]
     converged: Bool[Some, ""]
@@ -60,75 +71,66 @@ class Quadratic(NamedTuple):
 
     chi2: Scalar
     gradient: Float[Array, " param"]
-    hessian: Float[Array, " element"]
+    hessian: Float[Array, "param param"]
     scale: Float[Array, " param"]
 
 
 def quadratic(params: Float[Array, " param"], problem: Problem) -> Quadratic:
     """Return chi² and its exact first and second derivatives.
 
-    All sums over pixels are two matrix products: XLA sums a product of two columns at a time six
-    times more slowly.
+    All sums over pixels are one matrix product, of what the lines consist of; what a parameter
+    does to each of these is a small matrix.
     """
-    terms = line_terms(params, problem)
-    residual = (problem.flux - model_of(params, problem, terms)) * problem.weight
-    weighted = jnp.stack(columns(params, problem, terms)) * problem.weight
-    n_param = weighted.shape[0]
-    stacked = jnp.concatenate([weighted, residual[None]])
-    gram = stacked @ stacked.T
-    bends = _bends(params, problem, terms, residual * problem.weight)
-    pairs = [(a, b) for a in range(n_param) for b in range(a + 1)]
+    n_line = problem.ratio.shape[0]
+    lines = line_places(params, problem)
+    profile = line_profiles(lines, problem)
+    share, by_center, by_sigma, *bent = profile
+    ground = jnp.stack([jnp.ones_like(problem.position), problem.position])
+    residual = problem.flux - lines.flux @ share - params[-2:] @ ground
+    parts = jnp.concatenate([share, by_center, by_sigma, ground, residual[None], *bent])
+    weighted = parts * problem.weight
+    n_part = 3 * n_line + 2
+    gram = weighted @ weighted[: n_part + 1].T
+    mix = mixture(lines, problem)
+    normal = mix @ gram[:n_part, :n_part] @ mix.T
+    pull = jnp.concatenate([gram[n_line : n_part - 2, n_part], gram[n_part + 1 :, n_part]])
     return Quadratic(
-        chi2=gram[n_param, n_param],
-        gradient=gram[n_param, :n_param],
-        hessian=jnp.stack([gram[pair] - bends.get(pair, 0.0) for pair in pairs]),
-        scale=jnp.stack([gram[a, a] for a in range(n_param)]),
+        chi2=gram[n_part, n_part],
+        gradient=mix @ gram[:n_part, n_part],
+        hessian=normal - _bends(lines, problem, pull.reshape(4, n_line)),
+        scale=jnp.diagonal(normal),
     )
 
 
 def _bends(
-    params: Float[Array, " param"],
-    problem: Problem,
-    terms: list[LineTerms],
-    pull: Float[Array, " pixel"],
-) -> dict[tuple[int, int], Any]:
-    """Return the sum over pixels of ``pull`` times the model's second derivatives.
+    lines: LinePlaces, problem: Problem, pull: Float[Array, "4 line"]
+) -> Float[Array, "param param"]:
+    """Return the sum over pixels of the residual times the model's second derivatives.
 
     Where a line is weak the noise is as large as the model, and these terms, which Gauss-Newton
     leaves out, make the difference between some 30 steps and 6.
+
+    ``pull`` is the residual's product with each line's derivatives: to the centre, the dispersion,
+    both, and the dispersion twice.
     """
-    n_line, n_flux = problem.ratio.shape
-    n_kin = problem.kinematics.shape[1]
-    width = split_params(params, problem)[2]
-    by_line = _line_bends(terms, pull)
-    member = problem.kinematics
-    found: dict[tuple[int, int], Any] = {}
-    for k in range(n_kin):
-        v, t = n_flux + k, n_flux + n_kin + k
-        lines = [(i, member[i, k], width[k] / terms[i].sigma) for i in range(n_line)]
-        for f in range(n_flux):
-            share = [problem.ratio[i, f] * weight for i, weight, _ in lines]
-            found[v, f] = total(share[i] * by_line[i, 0] for i, _, _ in lines)
-            found[t, f] = total(share[i] * turn * by_line[i, 1] for i, _, turn in lines)
-        found[v, v] = total(
-            weight * terms[i].flux * by_line[i, 1] / terms[i].sigma for i, weight, _ in lines
-        )
-        found[t, v] = total(
-            weight * terms[i].flux * turn * by_line[i, 2] for i, weight, turn in lines
-        )
-        found[t, t] = total(
-            weight
-            * terms[i].flux
-            * (turn**2 * by_line[i, 3] + (1 - turn**2) / terms[i].sigma * by_line[i, 1])
-            for i, weight, turn in lines
-        )
-    return found
-
-
-def _line_bends(terms: list[LineTerms], pull: Float[Array, " pixel"]) -> Float[Array, "line 4"]:
-    """Return the sum of ``pull`` times each line's derivatives: v, sigma, v and sigma, sigma²."""
-    slopes = jnp.stack([value for term in terms for value in term.profile[1:]])
-    return (slopes @ pull).reshape(len(terms), 4)
+    n_flux, n_kin = problem.ratio.shape[1], problem.kinematics.shape[1]
+    by_center, by_sigma, by_both, by_sigmas = pull
+    member, turn = problem.kinematics, lines.turn
+    heat = by_sigma / lines.sigma
+    centre = member * by_center[:, None]
+    spread = turn * by_sigma[:, None]
+    same = jnp.eye(n_kin)
+    twice = turn**2 * by_sigmas[:, None] + (member - turn**2) * heat[:, None]
+    cross = same * (lines.flux @ (turn * by_both[:, None]))
+    flux_kin = problem.ratio.T @ jnp.concatenate([centre, spread], axis=1)
+    kin_kin = jnp.block(
+        [
+            [same * (lines.flux @ (member * heat[:, None])), cross],
+            [cross, same * (lines.flux @ twice)],
+        ]
+    )
+    known = jnp.block([[jnp.zeros((n_flux, n_flux)), flux_kin], [flux_kin.T, kin_kin]])
+    return jnp.pad(known, (0, 2))
 
 
 def solve_damped(
@@ -144,50 +146,23 @@ def solve_damped(
     Marquardt 1963, SIAM J. Appl. Math. 11 431; negative pivots: Nocedal & Wright 2006, section 3.4.
     """
     n_param = now.gradient.shape[0]
-    scale = [
-        jnp.where(free[a], jax.lax.rsqrt(jnp.where(free[a], now.scale[a], 1.0)), 0.0)
-        for a in range(n_param)
-    ]
-    factor, inverse = _factorise(now.hessian, scale, free, damping)
-    z: list[Any] = []
-    for a in range(n_param):
-        value = now.gradient[a] * scale[a]
-        for k in range(a):
-            value = value - factor[a, k] * z[k]
-        z.append(value * inverse[a])
+    scale = jnp.where(free, lax.rsqrt(jnp.where(free, now.scale, 1.0)), 0.0)
+    matrix = now.hessian * scale[:, None] * scale
+    matrix = matrix + jnp.diag(jnp.where(free, damping, 1.0))
+    rest = jnp.concatenate([matrix, (now.gradient * scale)[:, None]], axis=1)
+    factor, inverse, value = [], [], []
+    for _ in range(n_param):
+        turned = lax.rsqrt(jnp.maximum(jnp.abs(rest[0, 0]), _SMALLEST_PIVOT))
+        row = rest[0, 1:] * turned
+        factor.append(row[:-1])
+        inverse.append(turned)
+        value.append(row[-1])
+        rest = apart(rest[1:, 1:] - row[:-1, None] * row)
+    step = jnp.zeros(0)
     for a in reversed(range(n_param)):
-        value = z[a]
-        for k in range(a + 1, n_param):
-            value = value - factor[k, a] * z[k]
-        z[a] = value * inverse[a]
-    return jnp.stack([z[a] * scale[a] for a in range(n_param)])
-
-
-def _factorise(
-    hessian: Float[Array, " element"],
-    scale: list[Any],
-    free: Bool[Array, " param"],
-    damping: Scalar,
-) -> tuple[dict[tuple[int, int], Any], list[Any]]:
-    """Return the Cholesky factor of the scaled, damped matrix, and its inverse diagonal."""
-    factor: dict[tuple[int, int], Any] = {}
-    inverse: list[Any] = []
-    for a in range(len(scale)):
-        for b in range(a):
-            value = hessian[element(a, b)] * scale[a] * scale[b]
-            for k in range(b):
-                value = value - factor[a, k] * factor[b, k]
-            factor[a, b] = value * inverse[b]
-        pivot = jnp.where(free[a], hessian[element(a, a)] * scale[a] ** 2 + damping, 1.0)
-        for k in range(a):
-            pivot = pivot - factor[a, k] * factor[a, k]
-        inverse.append(jax.lax.rsqrt(jnp.maximum(jnp.abs(pivot), _SMALLEST_PIVOT)))
-    return factor, inverse
-
-
-def element(a: int, b: int) -> int:
-    """Return the place of row ``a``, column ``b <= a`` in a lower triangle."""
-    return a * (a + 1) // 2 + b
+        own = (value[a] - factor[a] @ step) * inverse[a]
+        step = jnp.concatenate([own[None], step])
+    return step * scale
 
 
 def lm_step(state: tuple[Any, ...], *row: Any) -> tuple[Any, ...]:
@@ -196,7 +171,7 @@ def lm_step(state: tuple[Any, ...], *row: Any) -> tuple[Any, ...]:
     A parameter on a bound whose gradient points outward is held there, as is one that changes
     nothing (the velocity of a line of no flux). A step is accepted where chi² decreases. The row
     is done where an accepted step decreased chi² by less than 1e-6, or where the model of chi²
-    promises less than that; or, unconverged, where no step helps.
+    promises less than that of the next; or, unconverged, where no step helps.
 
     Parameters
     ----------
@@ -206,32 +181,49 @@ def lm_step(state: tuple[Any, ...], *row: Any) -> tuple[Any, ...]:
         The fields of `Problem`.
     """
     now, problem = Solution(*state), Problem(*row)
-    outward = ((now.params <= problem.lower) & (now.gradient <= 0)) | (
-        (now.params >= problem.upper) & (now.gradient >= 0)
-    )
-    step = solve_damped(now, now.damping, ~outward & (now.scale > 0))
-    share = _longest_share(step, now.params, problem)
-    trial = jnp.clip(now.params + share * step, problem.lower, problem.upper)
+    share = _longest_share(now.step, now.params, problem)
+    trial = jnp.clip(now.params + share * now.step, problem.lower, problem.upper)
     there = quadratic(trial, problem)
-    slope = jnp.sum(step * now.gradient)
-    bend = slope - now.damping * jnp.sum(step * step * now.scale)
     gain = now.chi2 - there.chi2
-    stop = _CHI2_STOP + _RELATIVE_STOP * now.chi2
-    accepted = (gain > 0) & ~now.done
-    flat = jnp.isfinite(now.chi2) & (slope * (1 + now.damping) < 0.1 * stop)
-    converged = (accepted & (gain < stop)) | flat
-    damping = _next_damping(now.damping, gain, share * (2 * slope - share * bend))
+    stop = _CHI2_STOP + _RELATIVE_STOP * there.chi2
+    accepted = gain > 0
+    damping = _next_damping(now, gain, share)
     stuck = ~accepted & (damping > _MOST_DAMPING)
-    moved = Solution(trial, *there, damping, now.n_iter, now.converged, now.done)
-    kept = now._replace(damping=jnp.where(now.done, now.damping, damping))
-    new = Solution(*(jnp.where(accepted, a, b) for a, b in zip(moved, kept, strict=True)))
-    return tuple(
-        new._replace(
-            n_iter=now.n_iter + (~now.done).astype(now.n_iter.dtype),
-            converged=jnp.where(now.done, now.converged, converged),
-            done=now.done | converged | stuck,
-        )
+    moved = now._replace(
+        params=trial,
+        chi2=there.chi2,
+        gradient=there.gradient,
+        hessian=there.hessian,
+        scale=there.scale,
     )
+    here = _chosen(accepted, moved, now)
+    step, slope = _next_step(here, damping, problem)
+    is_flat = jnp.isfinite(here.chi2) & (slope * (1 + damping) < 0.1 * stop)
+    converged = (accepted & (gain < stop)) | is_flat
+    new = here._replace(
+        step=step,
+        slope=slope,
+        damping=damping,
+        n_iter=now.n_iter + 1,
+        converged=converged,
+        done=converged | stuck,
+    )
+    return tuple(_chosen(now.done, now, new))
+
+
+def _chosen(which: Bool[Array, ""], one: Solution, other: Solution) -> Solution:
+    return Solution(*(jnp.where(which, a, b) for a, b in zip(one, other, strict=True)))
+
+
+def _next_step(
+    here: Solution, damping: Scalar, problem: Problem
+) -> tuple[Float[Array, " param"], Scalar]:
+    """Return the next step, and how steeply chi² falls along it."""
+    outward = ((here.params <= problem.lower) & (here.gradient <= 0)) | (
+        (here.params >= problem.upper) & (here.gradient >= 0)
+    )
+    step = solve_damped(here, damping, ~outward & (here.scale > 0))
+    return step, jnp.sum(step * here.gradient)
 
 
 def _longest_share(
@@ -247,12 +239,20 @@ def _longest_share(
     return 1 / jnp.maximum(1.0, jnp.max(far / width))
 
 
-def _next_damping(damping: Scalar, gain: Scalar, promised: Scalar) -> Scalar:
-    """Return less damping where chi² fell as promised, more where it did not."""
+def _next_damping(now: Solution, gain: Scalar, share: Scalar) -> Scalar:
+    """Return less damping where chi² fell as promised, more where it did not.
+
+    None for the first step: without flux nothing but the fluxes and the background have a slope,
+    and in these chi² is quadratic.
+    """
+    bend = now.slope - now.damping * jnp.sum(now.step * now.step * now.scale)
+    promised = share * (2 * now.slope - share * bend)
     good = gain > 0.5 * promised
-    eased = jnp.maximum(damping * jnp.where(good, _EASE, 1.0), _LEAST_DAMPING)
-    tightened = jnp.maximum(damping * _TIGHTEN, _FIRST_DAMPING)
-    return jnp.where(gain > 0, jnp.where(gain > 0.1 * promised, eased, damping * 3), tightened)
+    eased = jnp.maximum(now.damping * jnp.where(good, _EASE, 1.0), _LEAST_DAMPING)
+    tightened = jnp.maximum(now.damping * _TIGHTEN, _FIRST_DAMPING)
+    fallen = jnp.where(gain > 0.1 * promised, eased, now.damping * 3)
+    later = jnp.where(gain > 0, fallen, tightened)
+    return jnp.where(now.n_iter == 0, 0.0, jnp.where(now.n_iter == 1, _FIRST_DAMPING, later))
 
 
 def solve(params: Float[F64, "row param"], rows: Problem, skip: B8) -> Solution:
@@ -276,9 +276,11 @@ def solve(params: Float[F64, "row param"], rows: Problem, skip: B8) -> Solution:
         params=np.clip(params, rows.lower, rows.upper),
         chi2=np.full(n_row, np.inf),
         gradient=np.zeros((n_row, n_param)),
-        hessian=np.zeros((n_row, n_param * (n_param + 1) // 2)),
+        hessian=np.zeros((n_row, n_param, n_param)),
         scale=np.zeros((n_row, n_param)),
-        damping=np.full(n_row, _FIRST_DAMPING),
+        step=np.zeros((n_row, n_param)),
+        slope=np.zeros(n_row),
+        damping=np.zeros(n_row),
         n_iter=np.zeros(n_row, np.int32),
         converged=np.zeros(n_row, bool),
         done=skip.copy(),

@@ -19,11 +19,19 @@ from betis.arrays import B8, F64
 from betis.linelist import LineSet
 from betis.lines.groups import GroupClass, lsf_sigma, typical
 from betis.lines.limits import line_limits
+from betis.lines.model import Problem
 from betis.options import LineOptions
 from betis.products import Spectra
 from betis.wavelength import C_KMS
 
-__all__ = ["Places", "own_places", "start_params", "start_velocity"]
+__all__ = [
+    "Places",
+    "has_spike",
+    "own_places",
+    "products",
+    "start_params",
+    "start_velocity",
+]
 
 
 _STEP = 25.0
@@ -32,6 +40,8 @@ _BROAD = 120.0
 _MOST_VOTES = 10.0
 _CHANCE = 4.0
 _SPIKE = 10.0
+_ALONE = 2**18
+"""Multiplications of a product that OpenBLAS leaves to one thread."""
 _NEAR = 250.0
 """How far from the elected velocity the brightest lines may move it, km/s."""
 _SEEN = 4.0
@@ -110,11 +120,24 @@ def _matched_snr(
     spiked = _spiked(flux, error, sharp / step)
     scale = typical(error)[:, None]
     weight = np.where(spiked[:, None], 0.0, (scale / error) ** 2)
-    power = weight @ (profile**2).T
-    signal = (flux * weight) @ profile.T / scale
+    power = products(weight, profile**2)
+    signal = products(flux * weight, profile) / scale
     usable = (power > 0) & (signal > 0)
     snr = np.where(usable, signal / np.sqrt(np.where(usable, power, 1.0)), 0.0)
     return np.asarray(snr.reshape(len(snr), 2, grid.size).max(axis=1))
+
+
+def products(
+    rows: Float[F64, "spectrum pixel"], profiles: Float[F64, "profile pixel"]
+) -> Float[F64, "spectrum profile"]:
+    """Return all products, in blocks too small for the threads of BLAS.
+
+    Where other processes keep the cores busy these wait for one another up to ten times longer
+    than the product takes.
+    """
+    n_row = max(_ALONE // profiles.size, 1)
+    blocks = [rows[first : first + n_row] @ profiles.T for first in range(0, len(rows), n_row)]
+    return np.concatenate(blocks) if blocks else np.zeros((0, len(profiles)))
 
 
 def _above_median(flux: F64, good: B8) -> F64:
@@ -134,6 +157,17 @@ def _spiked(flux: F64, error: F64, sharp: float) -> Bool[B8, " spectrum"]:
     padded = np.pad(flux, ((0, 0), (1, 1)))
     neighbour = np.maximum(np.maximum(padded[:, :-2], padded[:, 2:]), 0.0)
     return np.asarray(np.any(flux - most * neighbour > _SPIKE * error, axis=1))
+
+
+def has_spike(kind: GroupClass, group: int, rows: Problem) -> Bool[B8, " row"]:
+    """Tell the rows of one group with a pixel too bright, or too dark, to be part of a line."""
+    lines = kind.line[group] >= 0
+    step = float(np.median(np.diff(kind.edges[group])))
+    sharp = float(np.min(kind.lsf[group, lines] * kind.wave[group, lines])) / C_KMS / step
+    good = rows.weight > 0
+    error = 1 / np.where(good, rows.weight, 1.0)
+    flux = _above_median(rows.flux, good)
+    return np.asarray(_spiked(flux, error, sharp) | _spiked(-flux, error, sharp))
 
 
 class Places(NamedTuple):

@@ -13,7 +13,13 @@ from betis.lines.groups import GroupClass, free_flux
 from betis.lines.measure import LineValues
 from betis.products import ContinuumFit, Spectra
 
-__all__ = ["depth_errors", "equivalent_width", "with_depth_errors"]
+__all__ = [
+    "added_error",
+    "depth_errors",
+    "equivalent_width",
+    "stars_under",
+    "with_depth_errors",
+]
 
 
 _LEVEL = 3.0
@@ -48,22 +54,57 @@ def depth_errors(
     return np.asarray(np.nan_to_num(error))
 
 
+def added_error(
+    kind: GroupClass, sigma_obs: Float[F64, "row line"], depth_err: Float[F64, "spectrum line"]
+) -> Float[F64, "row line"]:
+    """Return the error of each line's flux that the error of the continuum under it makes.
+
+    A depth ``d`` under a Gaussian changes its least-squares flux by ``2 sqrt(pi) sigma d``, the sum
+    of the profile over the sum of its square.
+
+    Parameters
+    ----------
+    sigma_obs : Angstrom
+        Observed dispersions; ``depth_err`` is a flux density.
+    """
+    picked = depth_err[:, np.maximum(kind.line, 0)].swapaxes(0, 1).reshape(sigma_obs.shape)
+    return np.asarray(_EFFECTIVE_WIDTH * sigma_obs * picked)
+
+
 def with_depth_errors(
     kind: GroupClass, values: LineValues, depth_err: Float[F64, "spectrum line"]
 ) -> LineValues:
-    """Add what the continuum's error under a line does to its flux.
+    """Add what the continuum's error under a line does to its flux, fitted and summed.
 
-    A depth ``d`` under a Gaussian changes its least-squares flux by ``2 sqrt(pi) sigma d``, the sum
-    of the profile over the sum of its square. The data under the line had no part in the
-    continuum fit, so the two errors are independent.
+    The data under the line had no part in the continuum fit, so the two errors are independent.
     """
-    picked = depth_err[:, np.maximum(kind.line, 0)].swapaxes(0, 1).reshape(values.flux.shape)
-    added = _EFFECTIVE_WIDTH * values.sigma_obs * picked
+    added = added_error(kind, values.sigma_obs, depth_err)
     return replace(
         values,
         flux_err=np.hypot(values.flux_err, added),
-        upper_limit=np.hypot(values.upper_limit, 3 * added),
+        flux_direct_err=np.hypot(values.flux_direct_err, 2 * _SIDE / _EFFECTIVE_WIDTH * added),
     )
+
+
+def _level_under(
+    kind: GroupClass, values: LineValues, gas: Spectra, continuum: F64 | None
+) -> Float[F64, "row line"]:
+    """Return the continuum under each line, flux density: the local background plus the stars."""
+    level = np.einsum("rlb,rb->rl", _at_lines(kind, values, gas), values.background)
+    return np.asarray(level + stars_under(values, gas, continuum))
+
+
+def stars_under(values: LineValues, gas: Spectra, continuum: F64 | None) -> Float[F64, "row line"]:
+    """Return the mean within 3 sigma of each line of the continuum that was subtracted."""
+    if continuum is None:
+        return np.zeros_like(values.flux)
+    return _mean_level(values, gas, continuum)
+
+
+def _at_lines(kind: GroupClass, values: LineValues, gas: Spectra) -> Float[F64, "row line 2"]:
+    """Return what value and slope of the local background are multiplied by at each line."""
+    center = np.repeat(kind.center, gas.n_spectrum)[:, None]
+    return np.stack([np.ones_like(values.wave_obs), values.wave_obs - center], axis=-1)
 
 
 def equivalent_width(
@@ -75,11 +116,8 @@ def equivalent_width(
     its error is that of the background, which is fitted on top of a given continuum, and so is its
     covariance with the flux.
     """
-    center = np.repeat(kind.center, gas.n_spectrum)[:, None]
-    at = np.stack([np.ones_like(values.wave_obs), values.wave_obs - center], axis=-1)
-    level = np.einsum("rlb,rb->rl", at, values.background)
-    if continuum is not None:
-        level = level + _mean_level(values, gas, continuum)
+    at = _at_lines(kind, values, gas)
+    level = _level_under(kind, values, gas, continuum)
     variance = np.einsum("rlb,rbc,rlc->rl", at, values.cov_background, at)
     shared = np.einsum("rlb,rlb->rl", at, values.cov_flux)
     with np.errstate(invalid="ignore", divide="ignore"):
