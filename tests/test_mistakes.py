@@ -181,5 +181,5 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_run_goes_on(mock_cube, tmp_path)
     assert "Traceback" not in said
     assert "run the same command again to go on" in said
     assert (folder / "snr.fits").exists()
-    assert not list(folder.glob(".*"))
+    assert not list(folder.rglob("*.part"))
     assert main([str(part) for part in fast(mock_cube, folder)]) == 0

@@ -32,6 +32,7 @@ __all__ = ["Galaxy", "Result", "read_catalogue", "run_batch", "write_summary"]
 SUMMARY = "summary.csv"
 _OWN = ("name", "cube")
 _BUG = 1
+_ABSENT = Flag.NOT_DETECTED | Flag.NO_DATA | Flag.NO_COMPONENT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +280,7 @@ def _numbers(folder: Path) -> dict[str, float]:
         "bins below target": float(np.sum((bins.flags & Flag.LOW_SNR) > 0)),
     }
     for i, name in enumerate(lines.names):
-        is_found = (lines.flags[:, i] & (Flag.NOT_DETECTED | Flag.NO_DATA)) == 0
+        is_found = (lines.flags[:, i] & _ABSENT) == 0
         if np.isfinite(lines.flux[:, i]).any():
             found[f"{name} flux"] = float(np.nansum(lines.flux[:, i]))
             found[f"{name} bins"] = float(is_found.sum())

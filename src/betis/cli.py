@@ -86,6 +86,9 @@ FLAG_TYPES: dict[str, Any] = {
     ],
     "templates": Annotated[str | None, typer.Option(help="Stellar base: bpass, or a path.")],
     "line_set": Annotated[str | None, typer.Option(help="standard, betis41, or a TOML file.")],
+    "components": Annotated[
+        int | None, typer.Option(help="2: a second component where the data ask for it.")
+    ],
     "device": Annotated[str | None, typer.Option(help="auto, cpu or gpu.")],
     "cores": Annotated[int | None, typer.Option(help="Host cores; 0 for all.")],
 }
@@ -99,7 +102,7 @@ STAGE_FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "stack": ("Sum the spectra of each bin.", ()),
     "continuum": ("Fit the stars of each bin.", ("continuum", "templates", "device", "cores")),
-    "lines": ("Fit the emission lines of each bin.", ("line_set", "device", "cores")),
+    "lines": ("Fit the emission lines of each bin.", ("line_set", "components", "device", "cores")),
     "maps": ("Paint the maps.", ()),
     "derived": ("Derive ratios, extinction and classes from the lines.", ()),
     "report": ("Write the report.", ()),
@@ -261,6 +264,21 @@ def remnants(
         regions=regions_from(region or ()), degree=degree, velocity=velocity, redshift=redshift
     )
     match_remnants(folder, templates, how, medium=medium, lines=not without_lines, output=output)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="The run held against it.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="HTML file; compare-SECOND.html in the first RUN."),
+    ] = None,
+) -> None:
+    """Compare two runs on the same sky line by line: other options, bins or observations."""
+    from betis.console import show_comparison
+
+    show_comparison(first, second, output)
 
 
 @app.command()

@@ -36,6 +36,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "continuum": ("continuum", "engine"),
     "templates": ("continuum", "templates"),
     "line_set": ("lines", "line_set"),
+    "components": ("lines", "components"),
     "device": ("compute", "device"),
     "cores": ("compute", "cores"),
 }

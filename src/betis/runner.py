@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from betis.errors import InputError
+from betis.io.chunk_store import ChunkStore
 from betis.io.label_map import split_extension
 from betis.io.run_folder import RunFolder, code_version, digest_file, digest_of
 from betis.io.templates import base_list_spectra
@@ -96,6 +97,7 @@ class Run:
     stages: Mapping[str, Stage]
     listener: Listener = field(default_factory=Silent)
     _products: dict[str, Any] = field(default_factory=dict)
+    _chunks: dict[str, ChunkStore[Any]] = field(default_factory=dict)
 
     def key(self, name: str) -> str:
         """Return the key under which the product of a stage is valid now."""
@@ -132,6 +134,13 @@ class Run:
         known = self.folder.provenance().get("warnings", {}).get(stage, [])
         self.folder.note({"warnings": {stage: list(dict.fromkeys([*known, text]))}})
 
+    def chunks(self, name: str, kind: type[Any]) -> ChunkStore[Any]:
+        """Return where blocks of rows of a product are kept until the whole is written."""
+        store = ChunkStore(self.folder.path, name, self.key(name), kind)
+        store.open()
+        self._chunks[name] = store
+        return store
+
     def begin(self, name: str, total: int | None = None) -> None:
         """Tell the listener that the long part of a stage starts."""
         self.listener.begin(name, total)
@@ -160,6 +169,8 @@ class Run:
         path = self.folder / stage.file
         if stage.write is not None:
             stage.write(path, product, self, {"BETISKEY": self.key(name)})
+        if name in self._chunks:
+            self._chunks.pop(name).close()
         if stage.read is not None:
             product = stage.read(path)
         seconds = time.perf_counter() - started

@@ -207,9 +207,16 @@ def _coarse_kinematics(run: Run, spectra: SpectraRows, engine: Engine) -> Kinema
 def _fits(
     run: Run, spectra: SpectraRows, engine: Engine, held: Kinematics | None
 ) -> Iterator[tuple[slice, ContinuumFit]]:
+    chunks = run.chunks("continuum", ContinuumFit)
     for rows in blocks(spectra.n_spectrum):
-        advance = run.listener.advance
-        yield rows, fit_held(engine, spectra.take(rows), held and held.take(rows), advance)
+        fit = chunks.get(rows)
+        if fit is None:
+            part, advance = spectra.take(rows), run.listener.advance
+            fit = fit_held(engine, part, held and held.take(rows), advance)
+            chunks.put(rows, fit)
+        else:
+            run.listener.advance(fit.flags.size)
+        yield rows, fit
 
 
 def _fitted_stars(
@@ -260,14 +267,19 @@ def fit_lines(run: Run) -> RowStream[LineFit]:
 def _fitted_lines(run: Run, n_row: int) -> Iterator[tuple[slice, LineFit]]:
     line_set, n_with_line = chosen_lines(run), 0
     limits, n_found, n_at_edge = line_limits(line_set, run.options.lines).velocity, 0, 0
+    chunks = run.chunks("lines", LineFit)
     for rows in blocks(n_row):
-        gas, fit = _nebular(run, rows)
-        result = line_fit.fit_lines(gas, line_set, run.options.lines, continuum=fit)
-        detected = (result.flags & (Flag.NOT_DETECTED | Flag.NO_DATA)) == 0
+        result = chunks.get(rows)
+        if result is None:
+            gas, fit = _nebular(run, rows)
+            result = line_fit.fit_lines(gas, line_set, run.options.lines, continuum=fit)
+            chunks.put(rows, result)
+        absent = Flag.NOT_DETECTED | Flag.NO_DATA | Flag.NO_COMPONENT
+        detected = (result.flags & absent) == 0
         n_with_line += int(detected.any(axis=1).sum())
         at_edge = np.min(np.abs(result.velocity[..., None] - limits), axis=-1) < _EDGE
         n_found, n_at_edge = n_found + detected.sum(), n_at_edge + (detected & at_edge).sum()
-        run.listener.advance(gas.n_spectrum)
+        run.listener.advance(len(result.flux))
         yield rows, result
     if n_with_line < 0.05 * n_row:
         run.warn(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -70,21 +70,6 @@ class ChunkStore(Generic[FitT]):
         self._remove(None)
         if self._root.is_dir() and not any(self._root.iterdir()):
             self._root.rmdir()
-
-    def keep(self, rows: slice, make: Callable[[], FitT]) -> FitT:
-        """Return a block of rows: the one that was kept, or a new one, which is kept.
-
-        Raises
-        ------
-        RunFolderError
-            Where it cannot be written.
-        """
-        known = self.get(rows)
-        if known is not None:
-            return known
-        made = make()
-        self.put(rows, made)
-        return made
 
     def get(self, rows: slice) -> FitT | None:
         """Return a block of rows; None where it is missing or damaged."""

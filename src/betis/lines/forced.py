@@ -89,6 +89,8 @@ def motion_of(
     none = ~votes[1].any(axis=1)
     velocity[none, 1], sigma[none, 1] = velocity[none, 0], sigma[none, 0]
     velocity = np.where(np.isnan(velocity), first[:, None], velocity)
+    # A component has no place but its own: that of the narrow lines would measure those.
+    is_seen = is_seen | (extra & np.isfinite(part["flux"]))
     return Motion(velocity, sigma, is_seen, np.broadcast_to(absorbed, is_seen.shape))
 
 
