@@ -19,7 +19,7 @@ from betis.errors import InputError
 from betis.io.chunk_store import ChunkStore
 from betis.io.label_map import split_extension
 from betis.io.run_folder import RunFolder, code_version, digest_file, digest_of
-from betis.io.templates import base_list_spectra
+from betis.io.template_files import base_list_spectra
 from betis.options import Options
 
 Cards = Mapping[str, Any]
