@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 
 from betis import batch, pipeline, remnants, starlight_stage
+from betis.comparing import compare_runs
 from betis.config import merged, read_tables, validated
 from betis.demonstration import demo
 from betis.errors import ConfigError
@@ -37,6 +38,7 @@ from betis.remnants import Matching
 from betis.report.bin_choice import Choice, choose_bins
 from betis.report.bin_figure import figure_paths, save_bin
 from betis.report.bin_view import facts_of, line_rows, shown_groups
+from betis.report.compare_content import console_rows, verdict
 from betis.resampling import Method
 from betis.wavelength import Medium
 
@@ -157,6 +159,16 @@ def export_starlight(folder: Path, output: Path | None, processes: int) -> None:
     console.print(said, soft_wrap=True, markup=False, highlight=False)
 
 
+def export_to(name: str, write: Callable[[ConsoleListener], Path]) -> None:
+    """Write files for another program, with progress, and say where they are."""
+    console = Console()
+    with ConsoleListener(console) as listener:
+        started = time.perf_counter()
+        path = write(listener)
+        listener.end(name, time.perf_counter() - started, reused=False)
+    console.print(f"done: {path}", soft_wrap=True, markup=False, highlight=False)
+
+
 def run_catalogue(catalogue: Path, output: Path, config: Path | None, at_once: int) -> bool:
     """Run a sample with progress, show how each galaxy ended, and tell if all are done."""
     console = Console()
@@ -230,6 +242,18 @@ def match_remnants(
     cards = {"LINES": (lines, "the fitted lines were left in the spectra")}
     write_remnants(path, run.bins, run.spectra.sky, matches, {**remnant_cards(how), **cards})
     show_table(remnants.best_bins(matches))
+    console.print(f"done: {path}", soft_wrap=True, markup=False, highlight=False)
+
+
+def show_comparison(first: Path, second: Path, output: Path | None) -> None:
+    """Compare two runs, show the differences of each line, and say where the page is."""
+    console = Console()
+    content, path = compare_runs(first, second, output)
+    for name, (here, there) in content.options.items():
+        console.print(f"{name}: {here} | {there}", markup=False, highlight=False)
+    console.print(verdict(content), markup=False, highlight=False)
+    if rows := console_rows(content):
+        show_table(rows)
     console.print(f"done: {path}", soft_wrap=True, markup=False, highlight=False)
 
 

@@ -18,20 +18,22 @@ from numpy.typing import NDArray
 from betis.arrays import F64
 from betis.compute import Progress
 from betis.errors import ConfigError
+from betis.export.files import put_tile
 from betis.io.fits import image_hdu
 from betis.io.products import flux_unit
 from betis.io.row_files import Layout, RowWriter, image_layout, write_rows
 from betis.options import PrepareOptions
 from betis.products import Cube, CubeBlock, Spectra
 from betis.resampling import Method, Resampled, linear_axis, resample
-from betis.wavelength import WaveAxis
+from betis.wavelength import Medium, WaveAxis
 
-__all__ = ["write_resampled"]
+__all__ = ["CTYPE", "resampled_tiles", "write_resampled"]
 
 _TILE_VOXELS = 2_000_000
 """Voxels in memory at once: some 300 MB with the covariance and all that is made on the way."""
 
-_CTYPE = {"air": "AWAV", "vacuum": "WAVE"}
+CTYPE: dict[Medium, str] = {"air": "AWAV", "vacuum": "WAVE"}
+"""FITS's name of wavelengths in a medium."""
 
 
 def write_resampled(
@@ -83,8 +85,7 @@ def write_resampled(
     covariance = _MeanCovariance()
 
     def fill(writer: RowWriter) -> list[Any]:
-        for rows in cube.tiles(max(cube.wave.size, axis.wave.size), _TILE_VOXELS):
-            tile = resample(_spectra(cube, cube.read(rows)), step=step, method=method)
+        for rows, tile in resampled_tiles(cube, step, method):
             covariance.add(tile)
             _put(writer, tile, rows, cube.sky.shape)
             if progress:
@@ -93,6 +94,15 @@ def write_resampled(
 
     layouts = list(_layouts(cube, axis))
     write_rows(target, layouts, fill, {**(cards or {}), **_provenance(cube, options, step, method)})
+
+
+def resampled_tiles(
+    cube: Cube, step: float = 1.0, method: Method = "conserving"
+) -> Iterator[tuple[slice, Resampled]]:
+    """Yield some image rows of a cube at a time, their spaxels resampled."""
+    axis = linear_axis(cube.wave, cube.edges, step)
+    for rows in cube.tiles(max(cube.wave.size, axis.wave.size), _TILE_VOXELS):
+        yield rows, resample(_spectra(cube, cube.read(rows)), step=step, method=method)
 
 
 @dataclass
@@ -148,17 +158,14 @@ def _example(cube: Cube) -> Spectra:
 
 
 def _put(writer: RowWriter, tile: Resampled, rows: slice, shape: tuple[int, int]) -> None:
-    """Write a tile; a row of the writer is one image row at one wavelength."""
-    n_wave = tile.wave.size
-    index = (np.arange(n_wave)[:, None] * shape[0] + np.arange(rows.start, rows.stop)).ravel()
+    """Write a tile."""
     bad = np.where(tile.mask, np.nan, 0.0)
     images: dict[str, NDArray[Any]] = {
         "FLUX": tile.flux + bad,
         "ERROR": tile.error + bad,
         "MASK": tile.mask,
     }
-    for name, values in images.items():
-        writer.put(name, index, values.T.reshape(index.size, shape[1]))
+    put_tile(writer, images, rows, shape)
 
 
 def _layouts(cube: Cube, axis: WaveAxis) -> Iterator[Layout]:
@@ -175,7 +182,7 @@ def _wcs_cards(cube: Cube, axis: WaveAxis) -> dict[str, Any]:
     return {
         **cube.sky.wcs,
         "WCSAXES": 3,
-        "CTYPE3": (_CTYPE[cube.medium], "as observed, then divided by 1 + REDSHIFT"),
+        "CTYPE3": (CTYPE[cube.medium], "as observed, then divided by 1 + REDSHIFT"),
         "CUNIT3": "Angstrom",
         "CRPIX3": 1.0,
         "CRVAL3": float(axis.wave[0]),
