@@ -10,14 +10,16 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from betis.demonstration import CUBE, demo
 from betis.derived import derive
 from betis.finished import open_finished
-from betis.mock import MockOptions, read_truth, truth_path
+from betis.mock import MockOptions, Truth, read_truth, truth_path
 from betis.options import DerivedOptions
+from betis.products import BinMap, LineFit
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -29,39 +31,71 @@ QUANTITIES = (
     "LOG_NII_HA", "LOG_SII_HA", "LOG_OI_HA", "LOG_OIII_HB", "BALMER_DECREMENT", "GAS_AV",
     "FLUX_DEREDDENED", "SIGMA_HA", "SII_DENSITY",
 )  # fmt: skip
+CLASSES = ("BPT_NII", "BPT_SII", "BPT_OI", "EW_CLASS")
 SPAXEL = 0.04
+"""arcsec²: MUSE."""
+FAINT = 1e-3
+"""S/N from which everything is derived where the true S/N chooses."""
+FEWEST = 10
 
 
-def derived_of(folder, min_snr):
-    """Return the derived quantities of a run, found and true, its fit, and the true A_V."""
-    run, truth = open_finished(folder), read_truth(truth_path(folder / CUBE))
-    options = replace(DerivedOptions(), min_snr=min_snr)
-    fit, bins = run.line_fit, run.bins
-    found = derive(
-        fit,
-        options,
-        dust=recovery.dust_of(fit.names, options),
-        area=SPAXEL * bins.n_spaxel,
-        redshift=truth.redshift,
-    )
-    return found, recovery.true_quantities(truth, bins.bin_id, options), fit
+class Galaxy(NamedTuple):
+    """A run on a mock galaxy, and its truth."""
 
+    fit: LineFit
+    bins: BinMap
+    truth: Truth
 
-def print_pulls(runs, min_snr):
-    print(f"\nS/N of each line >= {min_snr:g}\n| quantity | bins | median | width | in 1 |")
-    print("|---|---|---|---|---|")
-    for name in QUANTITIES:
-        values = np.concatenate([recovery.pulls(found, true, name) for found, true, _ in runs])
-        if not values.size:
-            continue
-        low, middle, high = np.percentile(values, [15.865, 50, 84.135])
-        share = 100 * np.mean(np.abs(values) < 1)
-        print(
-            f"| `{name}` | {values.size} | {middle:+.2f} | {(high - low) / 2:.2f} | {share:.0f} % |"
+    def derived(self, min_snr):
+        """Return what is derived from its lines, found and true."""
+        options = replace(DerivedOptions(), min_snr=min_snr)
+        found = derive(
+            self.fit,
+            options,
+            dust=recovery.dust_of(self.fit.names, options),
+            area=SPAXEL * self.bins.n_spaxel,
+            redshift=self.truth.redshift,
         )
+        return found, recovery.true_quantities(self.truth, self.bins.bin_id, options)
+
+    def pulls(self, name, min_snr, *, by_truth):
+        """Return the pulls where the lines have this S/N, as measured or by their true fluxes."""
+        found, true = self.derived(FAINT if by_truth else min_snr)
+        if not by_truth:
+            return recovery.pulls(found, true, name)
+        lines = found.quantities[name].lines
+        kept = recovery.truly_bright(self.truth, self.bins.bin_id, self.fit, lines, min_snr)
+        return recovery.pulls(found, true, name, kept)
 
 
-def print_confusion(runs, name):
+def open_galaxy(folder):
+    """Return a run of `demo`."""
+    run = open_finished(folder)
+    return Galaxy(run.line_fit, run.bins, read_truth(truth_path(folder / CUBE)))
+
+
+def print_pulls(galaxies, min_snr):
+    print(f"\nS/N of each line >= {min_snr:g}: as measured, and by the true flux")
+    print("| quantity | bins | median | width | bins | median | width |")
+    print("|---|---|---|---|---|---|---|")
+    for name in QUANTITIES:
+        cells = []
+        for by_truth in (False, True):
+            parts = [galaxy.pulls(name, min_snr, by_truth=by_truth) for galaxy in galaxies]
+            cells += summary(np.concatenate(parts))
+        print(f"| `{name}` | {' | '.join(cells)} |")
+
+
+def summary(values):
+    """Return number, median, and half the central 68 %."""
+    if values.size < FEWEST:
+        return [str(values.size), "", ""]
+    low, middle, high = np.percentile(values, [15.865, 50, 84.135])
+    return [str(values.size), f"{middle:+.2f}", f"{(high - low) / 2:.2f}"]
+
+
+def print_confusion(galaxies, name):
+    runs = [(*galaxy.derived(DerivedOptions().min_snr), galaxy.fit) for galaxy in galaxies]
     table = sum(recovery.confusion(found, true, name) for found, true, _ in runs)
     names = runs[0][0].classes[name].names
     least = np.concatenate(
@@ -85,11 +119,11 @@ def main():
         folders = [keep / f"seed{seed}" for seed in given.seeds]
         for seed, folder in zip(given.seeds, folders, strict=True):
             demo(folder, MockOptions(seed=seed, n_y=given.size, n_x=given.size))
+        galaxies = [open_galaxy(folder) for folder in folders]
         for limit in LIMITS:
-            print_pulls([derived_of(folder, limit) for folder in folders], limit)
-        runs = [derived_of(folder, DerivedOptions().min_snr) for folder in folders]
-        for name in runs[0][0].classes:
-            print_confusion(runs, name)
+            print_pulls(galaxies, limit)
+        for name in CLASSES:
+            print_confusion(galaxies, name)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from betis.errors import ConfigError, InputError
 from betis.extinction import extinction_curve
 from betis.io import readers
 from betis.io.templates import load_templates
-from betis.linelist import load_line_set
+from betis.linelist import LineSet, load_line_set
 from betis.lines import fit as line_stage
 from betis.maps import Maps, make_maps
 from betis.options import (
@@ -265,7 +265,7 @@ def fit_continuum(
 
 def fit_lines(
     gas: Spectra,
-    lines: str | Path = "standard",
+    lines: str | Path | LineSet = "standard",
     continuum: ContinuumFit | None = None,
     **options: Any,
 ) -> LineFit:
@@ -276,7 +276,7 @@ def fit_lines(
     gas
         ``spectra.subtract(continuum)``.
     lines
-        Name of a shipped line set, or a TOML file.
+        Name of a shipped line set, a TOML file, or a `betis.linelist.LineSet`.
     continuum
         What was subtracted: gives the level for equivalent widths.
     **options
@@ -287,9 +287,10 @@ def fit_lines(
     ConfigError, InputError
         Where an option or the line set is wrong.
     """
-    chosen = validated(LineOptions, {"line_set": str(lines), **options})
+    line_set = lines if isinstance(lines, LineSet) else load_line_set(lines)
+    chosen = validated(LineOptions, {"line_set": line_set.name, **options})
     compute.configure()
-    return line_stage.fit_lines(gas, load_line_set(chosen.line_set), chosen, continuum=continuum)
+    return line_stage.fit_lines(gas, line_set, chosen, continuum=continuum)
 
 
 def run(

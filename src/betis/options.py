@@ -237,8 +237,8 @@ class ContinuumOptions:
     min_av: float = _option(0.0, "lower bound of the extinction", "mag")
     max_av: float = _option(4.0, "upper bound of the extinction", "mag")
     clip: float = _option(4.0, "residuals beyond this many sigma are clipped; 0 for none", low=0.0)
-    moments: int = _option(
-        2, "2: velocity and dispersion; 4: Gauss-Hermite h3 and h4 too", low=2, high=4
+    moments: Literal[2, 4] = _option(
+        2, "2: velocity and dispersion; 4: Gauss-Hermite h3 and h4 too"
     )
     additive: int = _option(
         -1, "degree of additive Legendre polynomials; -1 for none", low=-1, high=40

@@ -1,13 +1,16 @@
 """What the engine can do beside a Gaussian and non-negative light: laws, and known truths."""
 
+import re
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.polynomial.legendre import legval
 
 from betis.continuum.fit import template_engine
+from betis.continuum.kernel import error_row, fit_row, start_row
 from betis.continuum.kinematics import Kinematics
 from betis.continuum.model import Grid, evaluate, losvd_at, model_and_slopes, project
 from betis.continuum.smoothness import unevenness
@@ -79,6 +82,23 @@ class TestModel:
         direct = np.exp(-1j * frequency[:, None] * velocity) @ losvd
         mine = np.asarray(losvd_at(grid, EVERYTHING).transform)[::50]
         np.testing.assert_allclose(mine, direct, atol=1e-10)
+
+
+def test_no_kernel_calls_lapack(grid, templates):
+    # In larger batches on several host devices it waits for ever (jaxlib 0.10.2).
+    n_template, n_wave = templates.n_template, grid.dust.size
+    row = [jnp.ones(n_wave), jnp.ones(n_wave), jnp.stack([EVERYTHING, EVERYTHING + 1])]
+    light, starts = jnp.ones(n_template), EVERYTHING[None]
+    shapes = jnp.ones((1, len(grid.components), grid.coarse_dust.size))
+    calls = [
+        (start_row, [*row, starts, shapes]),
+        (fit_row, [*row, EVERYTHING, light, 3]),
+        (error_row, [*row[1:], EVERYTHING, light, jnp.arange(4), jnp.ones((2, n_wave))]),
+    ]
+    for kernel, arguments in calls:
+        program = str(jax.make_jaxpr(kernel)(*arguments, *grid))
+        assert "while" in program
+        assert not re.search("cholesky|triangular_solve|eigh|svd", program)
 
 
 class TestHeldKinematics:

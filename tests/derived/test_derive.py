@@ -35,7 +35,7 @@ def test_errors_are_the_scatter_with_and_without_covariance(correlation):
     found = derive(noisy(0.02, correlation), OPTIONS, dust=CURVE).quantities
     truth = derive(line_fit(TRUE, 1e-9), OPTIONS, dust=CURVE).quantities
     for name, quantity in found.items():
-        if name == "FLUX_DEREDDENED":
+        if name in {"FLUX_DEREDDENED", "SII_DENSITY"}:
             continue
         pulls = pull(quantity, truth[name].value[0])
         assert np.nanstd(pulls) == pytest.approx(1.0, abs=0.05), name
@@ -114,6 +114,13 @@ def test_a_second_component_is_part_of_its_line():
     np.testing.assert_allclose(value, np.log10(120 / 350))
 
 
+def test_the_equivalent_width_is_that_of_both_components():
+    names, dust = ("Ha6563", "Ha6563_2"), np.array([0.82, 0.82])
+    widths = np.array([[10.0, 6.0], [10.0, np.nan]])
+    fit = line_fit([[200.0, 150.0], [200.0, np.nan]], 1.0, names=names, ew=widths)
+    assert derive(fit, OPTIONS, dust=dust).classes["EW_CLASS"].value.tolist() == [3, 2]
+
+
 def test_surface_brightness_is_that_of_the_galaxy_whatever_its_distance():
     fit = line_fit(TRUE, 1.0)
     near, far = (
@@ -136,6 +143,25 @@ def test_density_falls_with_the_ratio_between_its_limits():
     # The curve of Osterbrock & Ferland 2006, section 5.6, which has slightly older atomic data.
     assert 10 ** electron_density(np.array(1.30)) == pytest.approx(100, rel=0.3)
     assert 10 ** electron_density(np.array(0.84)) == pytest.approx(1000, rel=0.35)
+
+
+def test_errors_of_the_density_are_its_scatter_away_from_the_limits():
+    found = derive(noisy(0.006), OPTIONS, dust=CURVE).quantities["SII_DENSITY"]
+    truth = derive(line_fit(TRUE, 1e-9), OPTIONS, dust=CURVE).quantities["SII_DENSITY"]
+    pulls = pull(found, truth.value[0])
+    assert np.isfinite(pulls).mean() > 0.999
+    assert np.nanstd(pulls) == pytest.approx(1.0, abs=0.05)
+    assert np.nanmean(pulls) == pytest.approx(0.0, abs=0.05)
+
+
+def test_noise_alone_makes_no_density():
+    rng = np.random.default_rng(3)
+    flux = np.tile(TRUE, (N, 1))
+    flux[:, NAMES.index("SII6716")] = 1.43 * flux[:, NAMES.index("SII6731")]
+    noisy_flux = flux * (1 + 0.03 * rng.standard_normal(flux.shape))
+    found = derive(line_fit(noisy_flux, 0.03 * flux), OPTIONS, dust=CURVE)
+    # 0.13 % lie three errors to one side, and those have smaller errors than the rest.
+    assert np.isfinite(found.quantities["SII_DENSITY"].value).mean() < 0.006
 
 
 def test_a_ratio_at_its_limit_tells_no_density():

@@ -92,7 +92,7 @@ def test_limits_hold_where_a_flux_is_held_at_zero(simulate):
     faint = simulate(300, strength=(0.0, 6.0), sigma=(40.0, 80.0), lines=SET, seed=44)
     fit = fit_lines(faint.spectra, SET, OPTIONS)
     at_zero = fit.flux == 0
-    assert 0.1 < at_zero.mean() < 0.7
+    assert 0.02 < at_zero.mean() < 0.7
     assert np.all(fit.flux_err[at_zero] > 0)
     assert np.all(fit.upper_limit[at_zero] > 0)
     assert np.mean(np.abs(faint.flux[at_zero]) < fit.upper_limit[at_zero]) > 0.99

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from betis.lines.start import start_velocity
+from betis.linelist import load_line_set
+from betis.lines.groups import group_classes
+from betis.lines.start import own_places, start_velocity
 from betis.options import LineOptions
 
 
@@ -44,3 +46,16 @@ def test_scale_of_flux_and_error_does_not_matter(simulate) -> None:
     gas = truth.spectra
     scaled = replace(gas, flux=1e-17 * gas.flux, error=1e-17 * gas.error)
     np.testing.assert_array_equal(_start(truth, scaled), _start(truth))
+
+
+def test_where_a_line_is_brightest_does_not_depend_on_the_other_rows(simulate) -> None:
+    """The places looked at are the same, however far the velocities of other rows reach."""
+    lines = load_line_set("betis41").select(["Ha6563"])
+    gas = simulate(40, strength=(20.0, 80.0), lines=lines, seed=36).spectra
+    (kind,) = group_classes(lines, lines.waves("air", 0.0), gas, LineOptions())
+    velocity = np.zeros(40)
+    places = own_places(kind, gas, velocity)
+    velocity[-1] = 213.0
+    with_other = own_places(kind, gas, velocity)
+    assert places.is_seen.mean() > 0.5
+    np.testing.assert_allclose(with_other.velocity[:, :-1], places.velocity[:, :-1], atol=1e-9)

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from betis.cli import main
 from betis.errors import InputError
 from betis.io.templates import load_templates
-from betis.report.base_figure import draw_base, write_base_figure
+from betis.report.base_figure import default_path, draw_base, write_base_figure
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,13 @@ def test_the_command_draws_and_says_where(tmp_path, monkeypatch, capsys):
     assert imread(tmp_path / "betis-bpass.png").shape[2] >= 3
     assert main(["templates", "show", "bpass", "-o", "mine.png"]) == 0
     assert (tmp_path / "mine.png").read_bytes() == (tmp_path / "betis-bpass.png").read_bytes()
+
+
+def test_a_base_of_any_name_has_a_file(base):
+    assert str(default_path(replace(base, name="miles/*Zp0.00*.fits"))) == (
+        "betis-miles_Zp0.00_.fits.png"
+    )
+    assert str(default_path(replace(base, name=""))) == "betis-base.png"
 
 
 def test_where_it_cannot_be_written_is_one_sentence(tmp_path, base):

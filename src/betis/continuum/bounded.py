@@ -85,6 +85,14 @@ def swept_table(hessian: Float[Array, "n n"], free: Bool[Array, " n"]) -> Table:
     return Table(swept, scale, entered)
 
 
+def inverse_product(
+    table: Table, one: Float[Array, "row n"], other: Float[Array, "column n"]
+) -> Float[Array, "row column"]:
+    """Return ``one H^-1 other`` over the variables that a table has been swept by."""
+    share = jnp.where(table.free, 1 / table.scale, 0.0)
+    return -((one * share) @ table.swept @ (other * share).T)
+
+
 def solve_bounded(
     table: Table,
     pull: Float[Array, " n"],

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from betis.continuum.bounded import Table, solve_bounded, swept_table
+from betis.continuum.bounded import Table, inverse_product, solve_bounded, swept_table
 from betis.continuum.model import (
     Grid,
     coarse_sum,
@@ -118,15 +118,15 @@ def start_row(
     def chi2(few: Float[Array, "component coarse"]) -> Float[Array, ""]:
         design = jnp.concatenate([few, few[:2] * grid.coarse_dust]) * spread
         normal, right = design @ design.T, design @ scaled
-        size = jnp.maximum(jnp.max(jnp.diagonal(normal)), 1e-300)
-        ridge = 1e-9 * size * jnp.eye(right.size)
-        return -right @ jax.scipy.linalg.solve(normal + ridge, right, assume_a="pos")
+        table = swept_table(normal, jnp.ones(right.size, bool))
+        return -inverse_product(table, right[None], right[None])[0, 0]
 
     best = jnp.argmin(jax.lax.map(chi2, start_shapes[:, :_SCAN_COMPONENTS]))
     params = jnp.clip(starts[best], bounds[0], bounds[1])
     losvd = losvd_at(grid, params)
     pull = project(grid, params, flux * jnp.square(weight), losvd)
-    normal = _of_templates(grid, _product(start_shapes[best] * spread), weight)
+    shapes = kept(start_shapes[best] * spread)
+    normal = _of_templates(grid, _product(shapes, shapes), weight)
     light = jnp.zeros_like(pull)
     table = swept_table(normal, light > 0)
     tolerance = 1e-7 * jnp.sum(jnp.square(flux * weight))
@@ -195,15 +195,12 @@ def error_row(
     slopes = model_and_slopes(grid, params, light, losvd_at(grid, params))[1]
     shapes = kept(jnp.concatenate([shapes_at(grid, params, index), slopes]))
     active = jnp.concatenate([light[index], bounds[1] - bounds[0]]) > 0
-    normal = _product(kept(shapes * weight))
+    scaled = kept(shapes * weight)
+    normal = _product(scaled, scaled)
     normal = normal.at[: index.size, : index.size].add(grid.penalty[index[:, None], index])
-    normal = normal * (active[:, None] & active)
-    diagonal = jnp.diagonal(normal)
-    scale = jnp.where(active, 1 / jnp.sqrt(jnp.maximum(diagonal, 1e-300)), 0.0)
-    unit = normal * scale[:, None] * scale + jnp.diag(jnp.where(active, 1e-11, 1.0))
-    asked = jnp.concatenate([jnp.eye(active.size)[index.size :], contrast @ shapes.T])
-    steps = asked * scale
-    answer = steps @ jax.scipy.linalg.solve(unit, steps.T, assume_a="pos")
+    table = swept_table(normal, active)
+    asked = jnp.concatenate([jnp.eye(active.size)[index.size :], _product(contrast, shapes)])
+    answer = inverse_product(table, asked, asked)
     n_param = params.size
     depth = jnp.diagonal(answer)[n_param:]
     return answer[:n_param, :n_param], jnp.sqrt(jnp.maximum(depth, 0.0))
@@ -237,7 +234,8 @@ def _normal(grid: Grid, row: _Row, point: RowFit) -> Float[Array, "n n"]:
     weight = jnp.square(row.weight)
     losvd = losvd_at(grid, point.params)
     directions = directions_at(grid, point.params, point.light, losvd)
-    curvature = _product(directions * jnp.sqrt(coarse_sum(grid, weight)))
+    scaled = kept(directions * jnp.sqrt(coarse_sum(grid, weight)))
+    curvature = _product(scaled, scaled)
     count = grid.mixing.shape[1]
     cross = grid.mixing @ curvature[:count, count:]
     light = _of_templates(grid, curvature[:count, :count], row.weight)
@@ -249,16 +247,22 @@ def _of_templates(
 ) -> Float[Array, "template template"]:
     """Return the normal matrix of the templates, what the components lack on its diagonal."""
     rest = jnp.diag(grid.rest * jnp.sum(jnp.square(weight)))
-    return jnp.asarray(grid.mixing @ products @ grid.mixing.T + rest + grid.penalty)
+    light = _product(_product(grid.mixing, products), grid.mixing)
+    return jnp.asarray(light + rest + grid.penalty)
 
 
-def _squared(rows: Float[Array, "row point"]) -> Float[Array, "row row"]:
-    return jnp.asarray(rows @ rows.T)
+def _products(
+    one: Float[Array, "row point"], other: Float[Array, "column point"]
+) -> Float[Array, "row column"]:
+    return jnp.matmul(one, other.T)
 
 
 _one_by_one: Any = jax.custom_batching.sequential_vmap
-_product: Callable[[Array], Array] = _one_by_one(_squared)
-"""One spectrum's directions fit the cache of a core, those of several do not: one by one."""
+_product: Callable[[Array, Array], Array] = _one_by_one(_products)
+"""One spectrum's directions fit the cache of a core, those of several do not: one by one.
+
+Nor is LAPACK called: jaxlib 0.10.2 shares out larger batches of it over threads that two host
+devices may all hold while they wait."""
 
 
 def _follow(grid: Grid, row: _Row, state: RowFit) -> RowFit:

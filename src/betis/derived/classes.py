@@ -14,6 +14,8 @@ from betis.derived.fluxes import Quantity
 __all__ = [
     "CURVES",
     "DIAGRAMS",
+    "DIFFUSE",
+    "STAR_FORMING",
     "Classes",
     "Curve",
     "NamedCurve",
@@ -135,7 +137,8 @@ _ABSCISSAE = {
     "LOG_SII_HA": "[S II] 6716+6731 / Halpha",
     "LOG_OI_HA": "[O I] 6300 / Halpha",
 }
-_DIFFUSE, _STAR_FORMING = 3.0, 14.0
+DIFFUSE, STAR_FORMING = 3.0, 14.0
+"""EW(Halpha), Angstrom, between the classes of Lacerda et al. 2018, MNRAS 474 3727."""
 
 
 def diagram_classes(name: str, ratios: Mapping[str, Quantity]) -> Classes:
@@ -172,7 +175,7 @@ def width_classes(width: Float[F64, " spectrum"], usable: Bool[B8, " spectrum"])
     Lacerda et al. 2018, MNRAS 474 3727: hDIG below 3, mDIG 3 to 14, SFc above 14 Angstrom.
     """
     known = usable & np.isfinite(width)
-    value = 1 + np.searchsorted([_DIFFUSE, _STAR_FORMING], np.where(known, width, 0.0))
+    value = 1 + np.searchsorted([DIFFUSE, STAR_FORMING], np.where(known, width, 0.0))
     return Classes(
         value=np.where(known, value, 0).astype(np.int32),
         names=("hDIG", "mDIG", "SFc"),

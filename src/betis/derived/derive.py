@@ -86,7 +86,7 @@ def derive(
         quantities |= _surface_brightness(fluxes, quantities, lines.names, unit)
     return Derived(
         quantities=quantities,
-        classes=_classes(fluxes, lines, quantities),
+        classes=_classes(fluxes, quantities),
         names=lines.names,
         min_snr=options.min_snr,
     )
@@ -132,9 +132,7 @@ def _surface_brightness(
     }
 
 
-def _classes(
-    fluxes: Fluxes, lines: LineFit, quantities: Mapping[str, Quantity]
-) -> dict[str, Classes]:
+def _classes(fluxes: Fluxes, quantities: Mapping[str, Quantity]) -> dict[str, Classes]:
     found = {
         name: diagram_classes(name, quantities)
         for name, abscissa in DIAGRAMS.items()
@@ -142,5 +140,5 @@ def _classes(
     }
     if fluxes.has(_ALPHA):
         usable = fluxes.usable([_ALPHA])
-        found["EW_CLASS"] = width_classes(lines.ew[:, lines.index(_ALPHA)], usable)
+        found["EW_CLASS"] = width_classes(fluxes.width(_ALPHA), usable)
     return found

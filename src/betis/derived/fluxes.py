@@ -73,8 +73,11 @@ class Fluxes:
 
     def flux(self, name: str) -> Float[F64, " spectrum"]:
         """Return the flux of a line, flux scale x Angstrom; NaN where it was not fitted."""
-        first, *second = self._lines.flux[:, self._parts(name)].T
-        return np.asarray(first + np.sum(np.nan_to_num(second), axis=0))
+        return self._sum(self._lines.flux, name)
+
+    def width(self, name: str) -> Float[F64, " spectrum"]:
+        """Return the equivalent width of a line, Angstrom; NaN where it was not fitted."""
+        return self._sum(self._lines.ew, name)
 
     def total(self, names: Sequence[str]) -> Float[F64, " spectrum"]:
         """Return the sum of the fluxes of some lines."""
@@ -102,6 +105,10 @@ class Fluxes:
                 first = self._lines.index(name)
                 kept &= (self._lines.flags[:, first] & _UNUSABLE) == 0
         return kept
+
+    def _sum(self, values: Float[F64, "spectrum line"], name: str) -> Float[F64, " spectrum"]:
+        first, *second = values[:, self._parts(name)].T
+        return np.asarray(first + np.sum(np.nan_to_num(second), axis=0))
 
     def _parts(self, name: str) -> Index:
         names = self._lines.names

@@ -60,13 +60,15 @@ def electron_density(ratio: Float[F64, " spectrum"]) -> Float[F64, " spectrum"]:
 def sii_density(fluxes: Fluxes) -> Quantity:
     """Return the electron density from [S II]; NaN where the ratio is at a limit of what it tells.
 
-    That is where it, or the ratio one error away, lies outside 1 to 10⁴ per cm³: a ratio near the
-    low-density limit gives no density but an upper limit of one.
+    That is where it, or the ratio as many errors away as lines must have (3), lies outside 1 to 10⁴
+    per cm³: a ratio near the low-density limit gives no density but an upper limit of one, and
+    those that noise takes away from the limit would all be too high.
     """
     logarithm = log_ratio(fluxes, _SII[:1], _SII[1:], "")
     ratio = 10**logarithm.value
     error = ratio * _LN10 * logarithm.error
-    ends = [_density(ratio + side * error) for side in (-1.0, 0.0, 1.0)]
+    reach = fluxes.min_snr * error
+    ends = [_density(ratio + side * reach) for side in (-1.0, 0.0, 1.0)]
     told = np.all([(end > _THINNEST) & (end < _DENSEST) for end in ends], axis=0)
     slope = (electron_density(ratio + _STEP) - electron_density(ratio - _STEP)) / (2 * _STEP)
     with np.errstate(invalid="ignore"):

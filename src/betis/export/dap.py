@@ -196,14 +196,14 @@ def _line_images(given: DapInput) -> Iterator[Image]:
     stretch = 1 + given.spectra.redshift
     for name, values, unit in _measured(given, per_spaxel):
         yield from _triplet(given, f"EMLINE_{name}", values, unit, mask, channels)
-    for name, values, unit in (
+    for name, shown, unit in (
         ("SEW_CNT", per_spaxel * _ratio(lines.flux, lines.ew) / stretch, _DENSITY),
         ("GEW_CNT", per_spaxel * _ratio(lines.flux, lines.ew) / stretch, _DENSITY),
         ("INSTSIGMA", _instrumental(given), "km/s"),
         ("GA", per_spaxel * lines.amplitude / stretch, _DENSITY),
         ("GANR", _ratio(lines.amplitude, given.noise), ""),
     ):
-        yield Image(f"EMLINE_{name}", given.bins.paint(values), {"BUNIT": unit, **channels})
+        yield Image(f"EMLINE_{name}", given.bins.paint(shown), {"BUNIT": unit, **channels})
 
 
 def _measured(
@@ -282,7 +282,8 @@ def _triplet(
 def _ivar(error: NDArray[Any]) -> NDArray[Any]:
     """Return inverse variances; 0 where there is no error."""
     known = np.isfinite(error) & (error > 0)
-    return np.divide(1.0, np.square(error), out=np.zeros(np.shape(error)), where=known)
+    inverse = np.divide(1.0, np.square(error), out=np.zeros(np.shape(error)), where=known)
+    return np.asarray(inverse)
 
 
 def _inverse(unit: str) -> str:

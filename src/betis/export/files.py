@@ -154,12 +154,13 @@ def observed_sigma_err(
     the line resolved or not. All in one unit.
     """
     known = observed > 0
-    return np.divide(
+    error = np.divide(
         sigma_err * np.maximum(sigma, sigma_err),
         observed,
         out=np.full(np.shape(sigma), np.nan),
         where=known,
     )
+    return np.asarray(error)
 
 
 def _shape(image: Image) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import ndtr
 
-from betis.arrays import B8, F64
+from betis.arrays import B8, F64, Index
 from betis.lines.groups import GroupClass
 from betis.lines.model import Problem
 from betis.lines.start import has_spike, products
@@ -24,6 +24,9 @@ __all__ = ["lowest_valleys"]
 
 _VELOCITY_STEP, _WIDTH_STEP = 0.5, 1.5
 """Steps of the grid: in dispersions, and from one dispersion to the next, at most."""
+_DOUBLET_STEP = 0.25
+"""That of velocities for sets of several free fluxes: a bright doublet has rivals, one of its lines
+in the place of the other, that are lower by little."""
 _SWEEPS = 4
 """Rounds over the fluxes of one set; neighbours in a doublet overlap little."""
 _ROUNDS = (True, False)
@@ -31,6 +34,8 @@ _ROUNDS = (True, False)
 _ALIKE = 128
 """Rows of like velocity that go together: the points that they allow are about the same."""
 _TINY, _NOTHING = 1e-300, 1e-12
+_CLOSE = 0.9
+"""Share of the highest point from which a lower one may be under the highest peak."""
 _SEEN_SHARE = 0.1
 """Share of a profile's weight that the good pixels and the background must leave."""
 
@@ -39,7 +44,8 @@ class _Grid(NamedTuple):
     """Velocities and widths (km/s), and the profile there of each free flux of one set.
 
     ``kin`` is the place of the velocity among the parameters, ``at`` are those of the fluxes, and
-    ``pixels`` is where any of the profiles is not zero.
+    ``pixels`` is where any of the profiles is not zero; ``step`` is that of the velocities, in
+    dispersions.
     """
 
     kin: int
@@ -47,6 +53,7 @@ class _Grid(NamedTuple):
     pixels: slice
     velocity: Float[F64, " grid"]
     width: Float[F64, " grid"]
+    step: float
     profile: Float[F64, "flux grid pixel"]
 
 
@@ -166,7 +173,7 @@ def _rows_of(rows: Problem) -> _Rows:
 
 def _unit(values: Float[F64, "row pixel"]) -> Float[F64, "row pixel"]:
     square = np.einsum("ri,ri->r", values, values)
-    return values / np.sqrt(np.maximum(square, _TINY))[:, None]
+    return np.asarray(values / np.sqrt(np.maximum(square, _TINY))[:, None])
 
 
 def _left(values: Float[F64, "row pixel"], seen: _Rows) -> Float[F64, "row pixel"]:
@@ -183,7 +190,9 @@ def _grid_of(kind: GroupClass, group: int, k: int, rows: Problem) -> _Grid:
     """
     at = kind.n_flux + k
     ends = rows.lower[:, at].min(initial=0.0), rows.upper[:, at].max(initial=0.0)
-    velocity, width = _points(ends, (kind.least[group, k], kind.most[group, k]))
+    tied = kind.ratio[group, (kind.kinematics[group, :, k] > 0) & (kind.line[group] >= 0)]
+    step = _VELOCITY_STEP if (tied != 0).any(axis=0).sum() < 2 else _DOUBLET_STEP
+    velocity, width = _points(ends, (kind.least[group, k], kind.most[group, k]), step)
     edges = kind.edges[group]
     fluxes: dict[int, F64] = {}
     for i in np.flatnonzero((kind.kinematics[group, :, k] > 0) & (kind.line[group] >= 0)):
@@ -195,15 +204,17 @@ def _grid_of(kind: GroupClass, group: int, k: int, rows: Problem) -> _Grid:
     profile = np.stack(list(fluxes.values()))
     seen = np.flatnonzero((np.abs(profile) > _NOTHING).any(axis=(0, 1)))
     pixels = slice(int(seen[0]), int(seen[-1]) + 1) if seen.size else slice(0, 1)
-    return _Grid(at, list(fluxes), pixels, velocity, width, profile[:, :, pixels])
+    return _Grid(at, list(fluxes), pixels, velocity, width, step, profile[:, :, pixels])
 
 
-def _points(velocities: tuple[float, float], widths: tuple[float, float]) -> tuple[F64, F64]:
+def _points(
+    velocities: tuple[float, float], widths: tuple[float, float], fineness: float
+) -> tuple[F64, F64]:
     """Return velocities and widths of the points, finer in velocity where narrow, km/s."""
     n_width = 1 + int(np.ceil(np.log(max(widths[1] / widths[0], 1.0)) / np.log(_WIDTH_STEP)))
     every, each = [], []
     for width in np.geomspace(*widths, n_width):
-        step = _VELOCITY_STEP * width
+        step = fineness * width
         ends = int(np.floor(velocities[0] / step)), int(np.ceil(velocities[1] / step))
         every.append(step * np.arange(ends[0], ends[1] + 1))
         each.append(np.full(every[-1].size, width))
@@ -212,19 +223,24 @@ def _points(velocities: tuple[float, float], widths: tuple[float, float]) -> tup
 
 def _near(grid: _Grid, seen: _Rows) -> _Grid:
     """Return the points that any of the rows allows."""
-    slowest, fastest = seen.lower[:, grid.kin].min(), seen.upper[:, grid.kin].max()
-    near = (grid.velocity >= slowest) & (grid.velocity <= fastest)
+    ends = seen.lower[:, grid.kin].min(), seen.upper[:, grid.kin].max()
+    near = _within(grid, *ends)
     return grid._replace(
         velocity=grid.velocity[near], width=grid.width[near], profile=grid.profile[:, near]
     )
+
+
+def _within(grid: _Grid, slowest: Any, fastest: Any) -> Any:
+    """Tell the points that are nearest to a velocity within bounds."""
+    margin = 0.5 * grid.step * grid.width
+    return (grid.velocity + margin >= slowest) & (grid.velocity - margin <= fastest)
 
 
 def _normal_of(grid: _Grid, seen: _Rows) -> _Normal:
     """Return the normal matrices of all points."""
     weight = seen.weight[:, grid.pixels]
     square, ground = weight**2, weight * seen.ground[:, :, grid.pixels]
-    low, high = seen.lower[:, grid.kin, None], seen.upper[:, grid.kin, None]
-    near = (grid.velocity >= low) & (grid.velocity <= high)
+    near = _within(grid, seen.lower[:, grid.kin, None], seen.upper[:, grid.kin, None])
     taken = [[products(column, profile) for column in ground] for profile in grid.profile]
     inverse, across = [], {}
     for f, profile in enumerate(grid.profile):
@@ -234,20 +250,48 @@ def _normal_of(grid: _Grid, seen: _Rows) -> _Normal:
         for g in range(f):
             shared = products(square, profile * grid.profile[g])
             across[g, f] = shared - taken[f][0] * taken[g][0] - taken[f][1] * taken[g][1]
-    return _Normal(np.stack(inverse), across)
+    return _Normal(_stacked(inverse), across)
+
+
+def _stacked(values: list[F64]) -> F64:
+    """Return arrays along a new first axis; a single one is not copied."""
+    return values[0][None] if len(values) == 1 else np.stack(values)
 
 
 def _search(grid: _Grid, normal: _Normal, seen: _Rows) -> _Best:
     """Return where one set takes most off chi²."""
     weighted = seen.pull[:, grid.pixels] * seen.weight[:, grid.pixels]
-    drive = np.stack([products(weighted, profile) for profile in grid.profile])
+    drive = _stacked([products(weighted, profile) for profile in grid.profile])
     flux, gain = _fluxes(drive, normal, (seen.lower[:, grid.at].T, seen.upper[:, grid.at].T))
-    best = gain.argmax(axis=1)
+    best, most = _highest(gain, grid.width)
     row = np.arange(len(best))
     model = np.zeros_like(seen.pull)
     shape = np.einsum("fr,fri->ri", flux[:, row, best], grid.profile[:, best])
     model[:, grid.pixels] = shape * seen.weight[:, grid.pixels]
-    return _Best(gain[row, best], grid.velocity[best], grid.width[best], model)
+    velocity = np.clip(grid.velocity[best], seen.lower[:, grid.kin], seen.upper[:, grid.kin])
+    return _Best(most, velocity, grid.width[best], model)
+
+
+def _highest(
+    gain: Float[F64, "row grid"], width: Float[F64, " grid"]
+) -> tuple[Index, Float[F64, " row"]]:
+    """Return the point under the highest peak, and how high it is between the points.
+
+    A parabola through a point and its neighbours in velocity tells the height, where both are
+    within the bounds.
+    """
+    most = gain.max(axis=1)
+    row, at = np.nonzero(gain >= _CLOSE * most[:, None])
+    here = gain[row, at]
+    below, above = (gain[row, (at + way).clip(0, width.size - 1)] for way in (-1, 1))
+    inner = (at > 0) & (at < width.size - 1)
+    inner[inner] = width[at[inner] - 1] == width[at[inner] + 1]
+    bend = 2 * here - below - above
+    top = inner & (here >= below) & (here >= above) & (np.minimum(below, above) > 0) & (bend > 0)
+    height = here + np.where(top, (above - below) ** 2 / (8 * np.where(top, bend, 1.0)), 0.0)
+    order = np.lexsort((-height, row))
+    first = order[np.searchsorted(row[order], np.arange(len(gain)))]
+    return at[first], height[first]
 
 
 def _fluxes(
@@ -255,16 +299,17 @@ def _fluxes(
 ) -> tuple[Float[F64, "flux row grid"], Float[F64, "row grid"]]:
     """Return the fluxes of least chi² within their signs, and what they take off it.
 
-    One flux after the other until they agree, where chi² falls by flux times drive.
+    One flux after the other until they about agree.
     """
-    flux = np.zeros_like(drive)
+    flux, rest = np.zeros(drive.shape), np.zeros(drive.shape)
     for _ in range(_SWEEPS if len(drive) > 1 else 1):
         for f in range(len(drive)):
-            rest = drive[f] - _from_others(flux, normal, f)
-            flux[f] = _signed(rest, bounds[0][f], bounds[1][f]) * normal.inverse[f]
-    gain = flux[0] * drive[0]
-    for f in range(1, len(drive)):
-        gain += flux[f] * drive[f]
+            alone = drive[f] - _from_others(flux, normal, f)
+            rest[f] = _signed(alone, bounds[0][f], bounds[1][f])
+            np.multiply(rest[f], normal.inverse[f], out=flux[f])
+    gain = np.zeros(drive.shape[1:])
+    for f in range(len(drive)):
+        gain += flux[f] * (2 * drive[f] - rest[f] - _from_others(flux, normal, f))
     return flux, gain
 
 
@@ -276,8 +321,9 @@ def _from_others(flux: F64, normal: _Normal, f: int) -> Any:
 
 def _signed(values: Float[F64, "row grid"], low: F64, high: F64) -> Float[F64, "row grid"]:
     """Return values of the signs that the bounds, 0 or infinite, allow."""
-    if np.any(low == 0):
-        values = np.maximum(values, low[:, None])
-    if np.any(high == 0):
-        values = np.minimum(values, high[:, None])
+    for limit, clipped in ((low, np.maximum), (high, np.minimum)):
+        if np.all(limit == 0):
+            values = clipped(values, 0.0)
+        elif np.any(limit == 0):
+            values = clipped(values, limit[:, None])
     return values

@@ -85,6 +85,12 @@ def _grid(farthest: float) -> Float[F64, " velocity"]:
     return np.linspace(-farthest, farthest, 2 * n_step + 1)
 
 
+def _whole_steps(farthest: float) -> Float[F64, " velocity"]:
+    """Return multiples of the step, which do not depend on the farthest row."""
+    n_step = int(np.ceil(farthest / _STEP))
+    return np.asarray(_STEP * np.arange(-n_step, n_step + 1), dtype=float)
+
+
 def _voting(line_set: LineSet, wave: Float[F64, " line"]) -> Bool[B8, " line"]:
     """Tell the emission lines on the axis.
 
@@ -201,7 +207,7 @@ def _peak(
     """Return where the lines of one kinematic set peak in each spectrum, and if they are seen."""
     group, k = place
     reach = float(kind.search[group, k])
-    grid = _grid(reach + float(np.abs(velocity).max(initial=0.0)) + _STEP)
+    grid = _whole_steps(reach + float(np.abs(velocity).max(initial=0.0)) + _STEP)
     squares = np.zeros((gas.n_spectrum, grid.size))
     is_member = (kind.kinematics[group, :, k] > 0) & (kind.line[group] >= 0)
     for i in np.flatnonzero(is_member):

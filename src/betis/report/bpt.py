@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from betis.arrays import F64
 from betis.derived.classes import CURVES, DIAGRAMS, NamedCurve
+from betis.derived.fluxes import Fluxes
 from betis.report.canvas import (
     GREY,
     INK,
@@ -76,7 +77,7 @@ def draw_diagram(content: ReportContent, name: str) -> Panel:
 def class_table(content: ReportContent) -> list[tuple[str, ...]]:
     """Return bins, area and light of Halpha in each class; a row a class, the head first."""
     rows: list[tuple[str, ...]] = [("diagram", "class", "bins", "spaxels", "Hα light")]
-    light = _alpha_light(content)
+    light = alpha_light(content)
     for name, classes in content.derived.classes.items():
         for number, text in enumerate(("not classified", *classes.names)):
             member = classes.value == number
@@ -87,10 +88,16 @@ def class_table(content: ReportContent) -> list[tuple[str, ...]]:
     return rows
 
 
-def _alpha_light(content: ReportContent) -> Float[F64, " bin"]:
+def alpha_width(content: ReportContent) -> Float[F64, " bin"]:
+    """Return the equivalent width (Angstrom) of Halpha and its components."""
+    return Fluxes(content.lines, content.derived.min_snr).width(_ALPHA)
+
+
+def alpha_light(content: ReportContent) -> Float[F64, " bin"]:
+    """Return the flux of Halpha and its components; 0 where it is negative or unknown."""
     if _ALPHA not in content.lines.names:
         return np.zeros(content.bins.n_bin)
-    flux = content.lines.flux[:, content.lines.index(_ALPHA)]
+    flux = Fluxes(content.lines, content.derived.min_snr).flux(_ALPHA)
     return np.maximum(np.nan_to_num(flux), 0.0)
 
 
@@ -102,7 +109,7 @@ def _cloud(content: ReportContent, abscissa: str) -> _Cloud:
         y=up.value[kept],
         x_err=across.error[kept],
         y_err=up.error[kept],
-        width=content.lines.ew[kept, content.lines.index(_ALPHA)],
+        width=alpha_width(content)[kept],
     )
 
 

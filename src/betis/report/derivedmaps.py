@@ -93,13 +93,14 @@ def _draw_classes(content: ReportContent, title: str, classes: Classes) -> Panel
         vmax=len(colors) + 0.5,
     )
     axes.set_title(plain(title))
-    _draw_key(axes, classes.names, colors)
+    draw_key(axes, classes.names, colors)
     count = int((classes.value > 0).sum())
     caption = f"{count:,} of {classes.value.size:,} bins are classified. {classes.meaning}."
     return Picture(to_png(figure), f"Map: {title}", caption)
 
 
-def _draw_key(axes: Any, names: Sequence[str], colors: Sequence[str]) -> None:
+def draw_key(axes: Any, names: Sequence[str], colors: Sequence[str]) -> None:
+    """Name the colours of a map of kinds at its right; grey is none of them."""
     from matplotlib.patches import Patch
 
     keys = [

@@ -235,7 +235,9 @@ def number(value: float, digits: int = 3) -> str:
 
 def fixed(value: float, decimals: int) -> str:
     """Return a number with this many decimals; a dash for NaN."""
-    return f"{value:,.{decimals}f}".replace("-", "−") if np.isfinite(value) else "–"
+    if not np.isfinite(value):
+        return "–"
+    return f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "−")
 
 
 def percent(share: float) -> str:

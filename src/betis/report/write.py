@@ -19,8 +19,10 @@ from betis.report.binmap import (
 )
 from betis.report.bpt import class_table, draw_diagram
 from betis.report.canvas import house_style
+from betis.report.components import component_table, components_of, draw_components
 from betis.report.content import ReportContent
 from betis.report.derivedmaps import draw_classes, draw_quantities
+from betis.report.flagmaps import draw_doubt, draw_fit_quality, draw_flags
 from betis.report.linemaps import (
     draw_dispersion,
     draw_equivalent_width,
@@ -41,6 +43,7 @@ from betis.report.summary import (
     undetected_sentence,
     verdict,
 )
+from betis.report.widths import draw_width_distribution
 
 _FIRST_WARNINGS = 3
 """Warnings that stand at the top; all of them have their section."""
@@ -140,9 +143,19 @@ def _lines(content: ReportContent) -> str:
         + page.heading("Velocity and dispersion")
         + page.paragraph(_VELOCITY_NOTE, "note")
         + page.grid(velocities)
+        + _components(content)
         + page.heading("Every line")
         + _line_list(content)
     )
+
+
+def _components(content: ReportContent) -> str:
+    """Return where further components were kept; "" where the fit could keep none."""
+    if not components_of(content):
+        return ""
+    rows = component_table(content)
+    table = page.table(rows) if len(rows) > 1 else ""
+    return page.heading("Further components") + page.grid(draw_components(content)) + table
 
 
 def _line_list(content: ReportContent) -> str:
@@ -160,11 +173,12 @@ def _stars(content: ReportContent) -> str:
 
 def _diagnostics(content: ReportContent) -> str:
     diagrams = [draw_diagram(content, name) for name in DIAGRAMS]
+    diagrams.append(draw_width_distribution(content))
     maps = [*draw_quantities(content), *draw_classes(content)]
     shares = class_table(content)
     table = page.table(shares) if len(shares) > 1 else ""
     return (
-        page.grid(diagrams)
+        page.grid(diagrams, "pairs")
         + page.paragraph(_derived_note(content), "note")
         + page.grid(maps)
         + table
@@ -195,7 +209,8 @@ def _quality(content: ReportContent) -> str:
         for title, values, what in tables
     )
     figures = page.grid([*draw_chi2(content), draw_residuals(content)])
-    return f'<div class="columns">{flags}</div>{figures}'
+    maps = page.grid([*draw_fit_quality(content), *draw_flags(content), draw_doubt(content)])
+    return figures + maps + f'<div class="columns">{flags}</div>'
 
 
 def _optional(content: ReportContent) -> dict[str, tuple[str, str]]:
