@@ -4,7 +4,8 @@ import tomllib
 
 import pytest
 
-from betis.cli import FLAG_TYPES, main
+from betis.cli import main
+from betis.cli_flags import FLAG_TYPES
 from betis.config import FLAGS, options_from
 from betis.linelist import load_line_set
 from betis.options import Options

@@ -10,7 +10,7 @@ from tests.binning.fields import disc, field
 import betis
 from betis.binning.quadtree import quadtree
 from betis.binning.voronoi import voronoi
-from betis.cli import FLAG_TYPES
+from betis.cli_flags import FLAG_TYPES
 from betis.config import options_from
 from betis.errors import ConfigError
 from betis.options import BinningOptions
