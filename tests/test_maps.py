@@ -72,8 +72,8 @@ def test_the_file_names_its_planes_units_and_place(painted, tmp_path):
 
 def test_fits_of_other_bins_are_refused(painted):
     bins, _ = painted
-    with pytest.raises(InputError, match=rf"{bins.n_bin} bins and 1 fitted rows"):
-        make_maps(bins, line_fit(1))
+    with pytest.raises(InputError, match=rf"{bins.n_bin} bins and {bins.n_bin + 1} fitted rows"):
+        make_maps(bins, line_fit(bins.n_bin + 1))
 
 
 def test_an_unknown_line_is_refused(painted):

@@ -27,6 +27,7 @@ PRODUCTS = {
     "continuum.fits",
     "lines.fits",
     "maps.fits",
+    "derived.fits",
     "report.html",
 }
 
@@ -138,14 +139,23 @@ def test_what_is_kept_is_returned_as_if_it_were_made(run_copy):
 def test_a_changed_option_remakes_what_it_touches_and_no_more(run_copy):
     listener = again(run_copy, binning={"target": 20.0})
     assert listener.kept == ["noise", "snr"]
-    assert listener.made == ["prepare", "bin", "stack", "continuum", "lines", "maps", "report"]
+    assert listener.made == [
+        "prepare",
+        "bin",
+        "stack",
+        "continuum",
+        "lines",
+        "maps",
+        "derived",
+        "report",
+    ]
     assert options_from(_without_input(run_copy)).binning.target == 20.0
 
 
 def test_the_window_of_the_lines_is_no_matter_of_the_stars(run_copy):
     listener = again(run_copy, lines={"detection": 5.0})
     assert listener.kept == ["noise", "snr", "bin", "stack", "continuum"]
-    assert listener.made == ["prepare", "lines", "maps", "report"]
+    assert listener.made == ["prepare", "lines", "maps", "derived", "report"]
 
 
 def test_a_lost_or_damaged_product_is_made_again_the_same(run_copy):

@@ -12,12 +12,11 @@ from jaxtyping import Float, Int
 from betis.arrays import F64, I32, Index
 from betis.compute import blocks
 from betis.continuum import fit as continuum_fit
-from betis.errors import ConfigError, FitError, WaitingError
+from betis.errors import FitError, WaitingError
 from betis.extinction import extinction_curve
 from betis.io.starlight.output import is_unfinished
 from betis.io.templates import load_templates
 from betis.linelist import LineSet
-from betis.options import ContinuumOptions
 from betis.products import BinMap, ContinuumFit, SpectraRows
 from betis.runner import Run
 from betis.starlight.axis import on_linear_axis
@@ -50,7 +49,6 @@ def starlight_fits(
     InputError, ConfigError
         Where its files or its executable cannot be used.
     """
-    _require_own_kinematics(run.options.continuum)
     space = _workspace(run, spectra, line_set, run.folder / FOLDER)
     collector = Collector(workspace=space)
     states = _write(space, spectra, collector)
@@ -85,14 +83,6 @@ def export_files(run: Run, line_set: LineSet, folder: Path, processes: int) -> l
     states = _write(space, spectra, None)
     run.listener.advance(spectra.n_spectrum)
     return space.write_grids(np.flatnonzero(states == 0), processes or _cores())
-
-
-def _require_own_kinematics(options: ContinuumOptions) -> None:
-    if options.kinematics == "coarse":
-        raise ConfigError(
-            "continuum.kinematics is 'coarse', which STARLIGHT does not know; set it to 'bin', or "
-            "choose the engine templates"
-        )
 
 
 _DONE = -1

@@ -60,7 +60,7 @@ def test_a_base_of_many_files_is_made_again_when_one_of_them_changes(pattern, mo
     (base / "two.npz").write_bytes(b"another")
     after = keys(mock_cube, tmp_path / "out", tables)
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"continuum", "lines", "maps", "report"}
+    assert changed == {"continuum", "lines", "maps", "derived", "report"}
 
 
 def test_a_text_that_is_too_long_for_a_name_is_refused(mock_cube, tmp_path, capsys):

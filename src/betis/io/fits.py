@@ -24,6 +24,9 @@ _CREATOR, _COUNT = "betis", "NEXTEND"
 _XTENSION = b"XTENSION"
 """The first word of an extension's header."""
 
+_LONGEST_TEXT = 68
+"""Characters of a text that one header card holds."""
+
 _UNPACKING = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 """What the standard library raises on a damaged compressed file, beside OSError."""
 
@@ -165,8 +168,17 @@ def image_hdu(name: str, values: NDArray[Any], cards: Mapping[str, Any] | None =
 
     array = values.astype(np.uint8) if values.dtype == bool else values
     hdu = fits.ImageHDU(array, name=name)
-    hdu.header.update({key: value for key, value in (cards or {}).items() if value is not None})
+    add_cards(hdu.header, cards or {})
     return hdu
+
+
+def add_cards(header: Any, cards: Mapping[str, Any]) -> None:
+    """Add cards to a header of astropy; None values are left out, and long texts announced."""
+    known = {key: value for key, value in cards.items() if value is not None}
+    texts = [value[0] if isinstance(value, tuple) else value for value in known.values()]
+    if any(isinstance(text, str) and len(text) > _LONGEST_TEXT for text in texts):
+        header["LONGSTRN"] = ("OGIP 1.0", "texts may go on in CONTINUE cards")
+    header.update(known)
 
 
 def table_hdu(
@@ -213,7 +225,7 @@ def primary_header(cards: Mapping[str, Any], n_extension: int) -> Any:
     header["EXTEND"] = True
     header["CREATOR"] = (_CREATOR, "program that made this file")
     header[_COUNT] = (n_extension, "number of extensions")
-    header.update(dict(cards))
+    add_cards(header, cards)
     return header
 
 

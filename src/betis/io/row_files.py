@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from betis.arrays import Index
 from betis.errors import InputError
 from betis.io.checksum import add_words, sealed, sum_words
-from betis.io.fits import primary_header, write_atomically
+from betis.io.fits import add_cards, primary_header, write_atomically
 
 _BLOCK = 2880
 
@@ -160,7 +160,7 @@ def image_layout(
     header = fits.ImageHDU(np.zeros((1,) * len(shape), dtype), name=name).header
     for axis, size in enumerate(reversed(shape), start=1):
         header[f"NAXIS{axis}"] = size
-    header.update({key: value for key, value in (cards or {}).items() if value is not None})
+    add_cards(header, cards or {})
     return Layout(name=name, header=header, n_row=shape[0], dtype=np.dtype((stored, shape[1:])))
 
 

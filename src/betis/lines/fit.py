@@ -52,7 +52,7 @@ def fit_lines(
         Window, bounds and the S/N of a detection.
     continuum
         The stellar continuum that was subtracted; equivalent widths are relative to it plus the
-        local background, its mean within 3 sigma of the line. Without it they are relative to the
+        local background, its level beside the line. Without it they are relative to the
         local background alone: for spectra that still have their continuum. The error of its depth
         under a masked line is part of the error of the line's flux.
     progress

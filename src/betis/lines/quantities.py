@@ -15,7 +15,7 @@ from betis.lines.measure import LineValues, growth_of, measure
 from betis.lines.realisations import realised, with_realised_errors
 from betis.lines.sharing import SharedFit
 from betis.lines.table import store_lines, store_rows
-from betis.lines.widths import equivalent_width, stars_under, with_depth_errors
+from betis.lines.widths import equivalent_width, stars_beside, with_depth_errors
 from betis.options import LineOptions
 from betis.products import Spectra
 
@@ -65,7 +65,7 @@ def store_quantities(
     values = _measured(kind, fit, given)
     widths = equivalent_width(kind, values, given.gas, given.continuum)
     if given.options.errors == "realisations":
-        stars = stars_under(values, given.gas, given.continuum)
+        stars = stars_beside(values, given.gas, given.continuum)
         found = realised(kind, fit.solved, values, stars, given.options, known=fit.known)
         values, widths = with_realised_errors(values, widths, found)
     before = values.flux_err

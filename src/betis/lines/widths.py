@@ -12,18 +12,21 @@ from betis.linelist import LineSet
 from betis.lines.groups import GroupClass, free_flux
 from betis.lines.measure import LineValues
 from betis.products import ContinuumFit, Spectra
+from betis.wavelength import C_KMS
 
 __all__ = [
     "added_error",
     "depth_errors",
     "equivalent_width",
-    "stars_under",
+    "stars_beside",
     "with_depth_errors",
 ]
 
 
 _LEVEL = 3.0
 _SIDE = 3.0
+_BAND = (1500.0, 3500.0)
+"""km/s from a line to the ends of the bands beside it."""
 _EFFECTIVE_WIDTH = float(2 * np.sqrt(np.pi))
 _SAME_LINE = 0.5
 """Angstrom within which a masked line is this one."""
@@ -91,14 +94,14 @@ def _level_under(
 ) -> Float[F64, "row line"]:
     """Return the continuum under each line, flux density: the local background plus the stars."""
     level = np.einsum("rlb,rb->rl", _at_lines(kind, values, gas), values.background)
-    return np.asarray(level + stars_under(values, gas, continuum))
+    return np.asarray(level + stars_beside(values, gas, continuum))
 
 
-def stars_under(values: LineValues, gas: Spectra, continuum: F64 | None) -> Float[F64, "row line"]:
-    """Return the mean within 3 sigma of each line of the continuum that was subtracted."""
+def stars_beside(values: LineValues, gas: Spectra, continuum: F64 | None) -> Float[F64, "row line"]:
+    """Return the continuum that was subtracted, as it is beside each line."""
     if continuum is None:
         return np.zeros_like(values.flux)
-    return _mean_level(values, gas, continuum)
+    return _level_beside(values, gas, continuum)
 
 
 def _at_lines(kind: GroupClass, values: LineValues, gas: Spectra) -> Float[F64, "row line 2"]:
@@ -112,8 +115,8 @@ def equivalent_width(
 ) -> tuple[F64, F64]:
     """Return equivalent widths and errors, Angstrom ``[row, line]``.
 
-    The level under a line is the local background plus the mean of the continuum within 3 sigma;
-    its error is that of the background, which is fitted on top of a given continuum, and so is its
+    The level at a line is the local background plus that of the continuum beside the line; its
+    error is that of the background, which is fitted on top of a given continuum, and so is its
     covariance with the flux.
     """
     at = _at_lines(kind, values, gas)
@@ -128,29 +131,49 @@ def equivalent_width(
     return width, error
 
 
-def _mean_level(values: LineValues, gas: Spectra, continuum: F64) -> F64:
-    """Return the mean of the continuum within 3 sigma of each line, from its running integral.
+def _level_beside(values: LineValues, gas: Spectra, continuum: F64) -> F64:
+    """Return the continuum at each line as it would be without absorption in it.
 
-    Pixels where the continuum is not known are left out; NaN where they are most of them.
+    Half the sum of its means in two bands, from 1500 to 3500 km/s to either side: what lies under
+    a Balmer line is the bottom of the stars' own, and an equivalent width relative to that would
+    hang on their age. Of a band that is not known for the most part the other stands for both,
+    and the mean within 3 sigma of the line where neither is.
     """
-    width = np.diff(gas.edges)
-    known = np.isfinite(continuum)
-    area, extent = (
-        _running(values * width) for values in (np.where(known, continuum, 0.0), 1.0 * known)
-    )
-    reach = np.maximum(_SIDE * values.sigma_obs, width.min())
-    ends = [
-        np.clip(np.nan_to_num(values.wave_obs + side * reach, nan=gas.wave[0]),
-                gas.edges[0], gas.edges[-1])
-        for side in (-1, 1)
-    ]  # fmt: skip
-    row = np.tile(np.arange(gas.n_spectrum), len(values.flux) // gas.n_spectrum)[:, None]
-    total, seen = (
-        _interpolate(sums, gas.edges, row, ends[1]) - _interpolate(sums, gas.edges, row, ends[0])
-        for sums in (area, extent)
-    )
-    enough = seen > 0.5 * (ends[1] - ends[0])
-    return np.asarray(np.where(enough, total, np.nan) / np.where(enough, seen, 1.0))
+    mean = _Means(gas, continuum)
+    place = np.nan_to_num(values.wave_obs, nan=gas.wave[0])
+    low, high = (speed / C_KMS * place for speed in _BAND)
+    blue, red = mean(place - high, place - low), mean(place + low, place + high)
+    reach = np.maximum(_SIDE * values.sigma_obs, np.diff(gas.edges).min())
+    under = mean(place - reach, place + reach)
+    one = np.where(np.isnan(blue), red, blue)
+    level = np.where(np.isfinite(blue + red), 0.5 * (blue + red), one)
+    return np.asarray(np.where(np.isnan(level), under, level))
+
+
+class _Means:
+    """Means of the continuum between places of each row ``[row, line]``, from running integrals.
+
+    Pixels where it is not known are left out; NaN where they are most of them.
+    """
+
+    def __init__(self, gas: Spectra, continuum: Float[F64, "spectrum wave"]) -> None:
+        known, width = np.isfinite(continuum), np.diff(gas.edges)
+        self._edges = gas.edges
+        self._sums = [
+            _running(part * width) for part in (np.where(known, continuum, 0.0), 1.0 * known)
+        ]
+
+    def __call__(self, first: Float[F64, "row line"], last: Float[F64, "row line"]) -> F64:
+        n_spectrum = len(self._sums[0])
+        row = np.tile(np.arange(n_spectrum), len(first) // n_spectrum)[:, None]
+        ends = [np.clip(place, self._edges[0], self._edges[-1]) for place in (first, last)]
+        total, seen = (
+            _interpolate(sums, self._edges, row, ends[1])
+            - _interpolate(sums, self._edges, row, ends[0])
+            for sums in self._sums
+        )
+        enough = seen > 0.5 * (last - first)
+        return np.asarray(np.where(enough, total, np.nan) / np.where(enough, seen, 1.0))
 
 
 def _running(values: Float[F64, "spectrum wave"]) -> Float[F64, "spectrum edge"]:
