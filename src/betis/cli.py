@@ -381,6 +381,7 @@ _EXPORTS = {
     "dap": ("Write a MAPS file as the MaNGA DAP does, for Marvin and others.", "dap.fits"),
     "pipe3d": ("Write the lines as a flux_elines cube of Pipe3D.", "pipe3d.fits"),
     "cube": ("Write data, stars, lines and residual, for Cubeviz and others.", "model_cube.fits"),
+    "table": ("Write the table of lines: .ecsv, .csv or .parquet.", "lines.ecsv"),
 }
 """Exports that are one file: what they are for, and its name."""
 
@@ -393,7 +394,7 @@ def _export_command(name: str, text: str, file: str) -> None:
         write = getattr(exporting, f"export_{name}")
         export_to(name, lambda told: write(folder, output, told))
 
-    where = typer.Option("-o", "--output", help=f"FITS file; RUN/{file}.")
+    where = typer.Option("-o", "--output", help=f"File; RUN/{file}.")
     command.__annotations__ = {"folder": RunPath, "output": Annotated[Path | None, where]}
     command.__doc__ = text
     export_app.command(name)(command)

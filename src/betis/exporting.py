@@ -28,6 +28,7 @@ from betis.export.legacy.nebular import Columns, write_nebular
 from betis.export.legacy.planes import SCALE, Planes, fill_planes
 from betis.export.pipe3d import write_pipe3d
 from betis.export.sidebands import noise_near
+from betis.export.table import write_line_table
 from betis.finished import FinishedRun, open_finished
 from betis.io.products import read_snr
 from betis.io.run_folder import CONFIG
@@ -42,7 +43,7 @@ from betis.starlight.names import plain, row_names
 from betis.starlight.setup import make_setup
 from betis.starlight.workspace import START_SIGMA, Workspace
 
-__all__ = ["export_cube", "export_dap", "export_legacy", "export_pipe3d"]
+__all__ = ["export_cube", "export_dap", "export_legacy", "export_pipe3d", "export_table"]
 
 _SURVEYS = {"muse": "MUSE", "manga": "MANGA", "califa": "PMAS"}
 _USUAL_TARGET = 10.0
@@ -73,6 +74,15 @@ def export_cube(folder: Path, output: Path | None, listener: Listener) -> Path:
         cards=_origin(run),
         progress=listener.advance,
     )
+    return path
+
+
+def export_table(folder: Path, output: Path | None, listener: Listener) -> Path:
+    """Write the table of lines of a run, and return where; raises as `export_cube` does."""
+    run = open_finished(folder)
+    path = _free_path(folder, output, "lines.ecsv")
+    listener.begin("table", None)
+    write_line_table(path, folder / "lines.fits", run.bins)
     return path
 
 
