@@ -137,7 +137,7 @@ def _level_beside(values: LineValues, gas: Spectra, continuum: F64) -> F64:
     Half the sum of its means in two bands, from 1500 to 3500 km/s to either side: what lies under
     a Balmer line is the bottom of the stars' own, and an equivalent width relative to that would
     hang on their age. Of a band that is not known for the most part the other stands for both,
-    and the mean within 3 sigma of the line where neither is.
+    and the mean within 3 sigma of the line where neither is; NaN where that is not known.
     """
     mean = _Means(gas, continuum)
     place = np.nan_to_num(values.wave_obs, nan=gas.wave[0])
@@ -147,7 +147,7 @@ def _level_beside(values: LineValues, gas: Spectra, continuum: F64) -> F64:
     under = mean(place - reach, place + reach)
     one = np.where(np.isnan(blue), red, blue)
     level = np.where(np.isfinite(blue + red), 0.5 * (blue + red), one)
-    return np.asarray(np.where(np.isnan(level), under, level))
+    return np.asarray(np.where(np.isnan(level) | np.isnan(under), under, level))
 
 
 class _Means:
