@@ -215,7 +215,7 @@ def _see_row(params: Float[Array, " param"], *row: Any) -> Seen:
     problem = Problem(*row)
     terms = line_terms(params, problem)
     residual = (problem.flux - model_of(params, problem, terms)) * problem.weight
-    weighted = jnp.stack(columns(params, problem, terms)) * problem.weight
+    weighted = columns(params, problem, terms) * problem.weight
     good = problem.weight > 0
     seen, core = [], []
     for i, term in enumerate(terms):

@@ -8,9 +8,7 @@ vectors over pixels; `compute.run_until_done` makes each scalar a vector over ro
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable
-from functools import reduce
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -41,7 +39,6 @@ __all__ = [
     "mixture",
     "model_of",
     "split_params",
-    "total",
 ]
 
 Scalar = Float[Array, ""]
@@ -257,25 +254,17 @@ def line_terms(params: Float[Array, " param"], problem: Problem) -> list[LineTer
         Free fluxes, velocities and dispersions at the reference line (km/s) of the kinematic
         sets, value and slope of the background.
     """
-    flux, velocity, width, _ = split_params(params, problem)
-    per_angstrom = 1 / jnp.diff(problem.edges)
-    terms = []
-    for i in range(problem.ratio.shape[0]):
-        member = problem.kinematics[i]
-        center = total(member[k] * velocity[k] for k in range(member.shape[0]))
-        square = total(member[k] * width[k] ** 2 for k in range(member.shape[0]))
-        sigma = jnp.sqrt(square + problem.excess[i])
-        in_velocity = problem.edges * (C_KMS / problem.line_wave[i]) - C_KMS
-        profile = gaussian_in_pixels(in_velocity, center, sigma)
-        tied = total(problem.ratio[i, f] * flux[f] for f in range(flux.shape[0]))
-        profile = PixelGaussian(*(value * per_angstrom for value in profile))
-        terms.append(LineTerms(tied, center, sigma, profile))
-    return terms
-
-
-def total(values: Iterable[Any]) -> Any:
-    """Return the sum of scalars or vectors, without the zero that Python's ``sum`` begins with."""
-    return reduce(operator.add, values)
+    places = line_places(params, problem)
+    profiles = line_profiles(places, problem)
+    return [
+        LineTerms(
+            places.flux[i],
+            places.velocity[i],
+            places.sigma[i],
+            PixelGaussian(*(value[i] for value in profiles)),
+        )
+        for i in range(problem.ratio.shape[0])
+    ]
 
 
 def model_of(
@@ -290,23 +279,19 @@ def model_of(
 
 def columns(
     params: Float[Array, " param"], problem: Problem, terms: list[LineTerms]
-) -> list[Float[Array, " pixel"]]:
+) -> Float[Array, "param pixel"]:
     """Return the derivative of the model with respect to each parameter."""
-    n_line, n_flux = problem.ratio.shape
-    n_kin = problem.kinematics.shape[1]
-    width = split_params(params, problem)[2]
-    lines = range(n_line)
     profiles = [term.profile for term in terms]
-    member = problem.kinematics
-    strength = [[member[i, k] * terms[i].flux for k in range(n_kin)] for i in lines]
-    turn = [[strength[i][k] * width[k] / terms[i].sigma for k in range(n_kin)] for i in lines]
-    return [
-        *(total(problem.ratio[i, f] * profiles[i].share for i in lines) for f in range(n_flux)),
-        *(total(strength[i][k] * profiles[i].by_center for i in lines) for k in range(n_kin)),
-        *(total(turn[i][k] * profiles[i].by_sigma for i in lines) for k in range(n_kin)),
-        jnp.ones_like(problem.flux),
-        problem.position,
-    ]
+    parts = jnp.stack(
+        [
+            *(profile.share for profile in profiles),
+            *(profile.by_center for profile in profiles),
+            *(profile.by_sigma for profile in profiles),
+            jnp.ones_like(problem.flux),
+            problem.position,
+        ]
+    )
+    return mixture(line_places(params, problem), problem) @ parts
 
 
 def line_model(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from scipy.special import ndtr
@@ -79,7 +78,7 @@ def _see_residual(params: Float[Array, " param"], *row: Any) -> tuple[Array, Arr
     problem = Problem(*row)
     terms = line_terms(params, problem)
     pull = (problem.flux - model_of(params, problem, terms)) * problem.weight
-    return pull, jnp.stack(columns(params, problem, terms)) * problem.weight
+    return pull, columns(params, problem, terms) * problem.weight
 
 
 def empty_residual(rows: Problem) -> Residual:

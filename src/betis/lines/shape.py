@@ -121,7 +121,7 @@ def _see_row(
     problem = Problem(*row)
     terms = line_terms(params, problem)
     good = problem.weight > 0
-    slopes = jnp.stack(columns(params, problem, terms))
+    slopes = columns(params, problem, terms)
     data = _Data(
         edges=problem.edges,
         residual=jnp.where(good, problem.flux - model_of(params, problem, terms), 0.0),
