@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from betis import compute
-from betis.continuum.fit import fit_continuum
+from betis.continuum.fit import fit_all, template_engine
 from betis.errors import InputError
 from betis.extinction import extinction_curve
 from betis.flags import Flag
@@ -58,7 +58,8 @@ def fit(
     lsf = np.interp(wave, base.wave, base.fwhm)
     spectra = Spectra(wave, flux, np.where(used, error, 0.0), ~used, medium="air", lsf=lsf)
     dust = extinction_curve("CCM89", wave)
-    return spectra, fit_continuum(spectra, base, _OPTIONS, dust=dust, line_waves=np.empty(0))
+    engine = template_engine(spectra, base, _OPTIONS, dust=dust, line_waves=np.empty(0))
+    return spectra, fit_all(engine, spectra)
 
 
 def mean_log_ages(found: list[StarlightOutput], base: Templates) -> np.ndarray:

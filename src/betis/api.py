@@ -19,7 +19,8 @@ from betis.binning import quadtree as quadtree_binning
 from betis.binning import voronoi as voronoi_binning
 from betis.config import FLAGS, cube_layout, merged, read_tables, validated
 from betis.continuum.engines import continuum_engine
-from betis.errors import ConfigError, InputError
+from betis.continuum.fit import fit_all
+from betis.errors import ConfigError
 from betis.extinction import extinction_curve
 from betis.io import readers
 from betis.io.templates import load_templates
@@ -35,7 +36,6 @@ from betis.options import (
     SnrOptions,
 )
 from betis.products import BinMap, ContinuumFit, Cube, LineFit, SnrMap, Spectra, Templates
-from betis.products.fits import joined
 from betis.resampling import resample
 
 __all__ = [
@@ -250,8 +250,6 @@ def fit_continuum(
             "kinematics is 'coarse', which needs to know which bins lie side by side; set it to "
             "'bin', or use betis.run"
         )
-    if spectra.n_spectrum < 1:
-        raise InputError("there is no spectrum to fit; give at least one row")
     compute.configure()
     engine = continuum_engine(
         spectra,
@@ -260,7 +258,7 @@ def fit_continuum(
         dust=lambda: extinction_curve(chosen.law, spectra.wave, chosen.r_v),
         line_waves=load_line_set().emission().waves(spectra.medium, spectra.redshift),
     )
-    return joined([engine(spectra.take(rows)) for rows in compute.blocks(spectra.n_spectrum)])
+    return fit_all(engine, spectra)
 
 
 def fit_lines(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
-from betis.continuum.fit import fit_continuum
+from betis.continuum.fit import fit_all, template_engine
 from betis.extinction import extinction_curve
 from betis.io.templates import load_templates
 from betis.options import ContinuumOptions
@@ -58,14 +58,14 @@ def as_spectra(flux, error, mask=None, medium="air"):
 
 
 def run(spectra, templates, options=None, line_waves=(), progress=None):
-    return fit_continuum(
+    engine = template_engine(
         spectra,
         templates,
         options or ContinuumOptions(),
         dust=extinction_curve("CCM89", spectra.wave),
         line_waves=np.asarray(line_waves, dtype=float),
-        progress=progress,
     )
+    return fit_all(engine, spectra, progress)
 
 
 @dataclass(frozen=True)

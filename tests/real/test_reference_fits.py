@@ -3,7 +3,7 @@
 import numpy as np
 from astropy.io import fits
 
-from betis.continuum.fit import fit_continuum
+from betis.continuum.fit import fit_all, template_engine
 from betis.extinction import extinction_curve
 from betis.flags import Flag
 from betis.io.templates import load_templates
@@ -16,13 +16,14 @@ LINES = load_line_set()
 
 
 def continuum(spectra, **options):
-    return fit_continuum(
+    engine = template_engine(
         spectra,
         load_templates("bpass"),
         ContinuumOptions(**options),
         dust=extinction_curve("CCM89", spectra.wave),
         line_waves=LINES.emission().waves(spectra.medium, spectra.redshift),
     )
+    return fit_all(engine, spectra)
 
 
 def manga(folder, row):

@@ -21,39 +21,54 @@ from betis.options import ContinuumOptions
 from betis.products import ContinuumFit, Spectra, SpectraRows, Templates
 from betis.products.fits import joined
 
-__all__ = ["Engine", "Kinematics", "fit_continuum", "no_continuum", "template_engine"]
+__all__ = ["Engine", "Kinematics", "fit_all", "no_continuum", "template_engine"]
 
 
-def fit_continuum(
-    spectra: Spectra,
+def fit_all(
+    engine: Engine, spectra: Spectra, progress: compute.Progress | None = None
+) -> ContinuumFit:
+    """Fit the continuum of spectra in memory, a block of rows at a time.
+
+    Raises
+    ------
+    InputError
+        Where there is no spectrum.
+    """
+    if spectra.n_spectrum < 1:
+        raise InputError("there is no spectrum to fit; give at least one row")
+    return joined(
+        [engine(spectra.take(rows), progress) for rows in compute.blocks(spectra.n_spectrum)]
+    )
+
+
+def template_engine(
+    axis: SpectraRows,
     templates: Templates,
     options: ContinuumOptions,
     *,
     dust: Float[F64, " wave"],
     line_waves: Float[F64, " line"],
-    progress: compute.Progress | None = None,
-) -> ContinuumFit:
-    """Fit stellar templates, broadened, shifted and reddened, to each spectrum.
+) -> Engine:
+    """Prepare a base once, and return what fits it, broadened, shifted and reddened, to spectra.
 
     Parameters
     ----------
-    spectra
-        In the rest frame. They are fitted on their own pixels.
+    axis
+        Of the spectra, which are in the rest frame and fitted on their own pixels; only its
+        wavelengths and what belongs to them are used.
     templates
         The base.
     options
         Bounds, masks and clipping.
     dust : [wave]
-        A(wave)/A(V) at ``spectra.wave``.
+        A(wave)/A(V) at ``axis.wave``.
     line_waves : Angstrom [line]
-        Where emission lines lie on ``spectra.wave``; ``options.mask_width`` (km/s) to either
+        Where emission lines lie on ``axis.wave``; ``options.mask_width`` (km/s) to either
         side is left out if ``options.mask_lines``.
-    progress
-        Told how many spectra have been finished.
 
     Returns
     -------
-    The fit. A row with fewer than 50 usable pixels is NaN and flagged. A row in which the base
+    An engine. A row with fewer than 50 usable pixels is NaN and flagged. A row in which the base
     finds no light has a model of 0, and no kinematics. The model is NaN where the base has no
     flux. Velocities are ``c (wave / wave_rest - 1)``. The weights are the light at the
     normalisation wavelength (5635 Angstrom where the data reach it) before extinction.
@@ -73,27 +88,6 @@ def fit_continuum(
     ----------
     The model is that of Cappellari & Emsellem 2004, PASP 116 138, section 3.3, and of Cid
     Fernandes et al. 2005, MNRAS 358 363, eq. 1.
-    """
-    if spectra.n_spectrum < 1:
-        raise InputError("there is no spectrum to fit; give at least one row")
-    engine = template_engine(spectra, templates, options, dust=dust, line_waves=line_waves)
-    return joined(
-        [engine(spectra.take(rows), progress) for rows in compute.blocks(spectra.n_spectrum)]
-    )
-
-
-def template_engine(
-    axis: SpectraRows,
-    templates: Templates,
-    options: ContinuumOptions,
-    *,
-    dust: Float[F64, " wave"],
-    line_waves: Float[F64, " line"],
-) -> Engine:
-    """Prepare the base once, and return what fits any spectra on this axis.
-
-    The parameters, and what is raised, are those of `fit_continuum`; of ``axis`` only the
-    wavelengths and what belongs to them are used.
     """
     blank = axis.take(slice(0))
     bounds = Range(options.max_velocity, options.max_sigma, options.min_av, options.max_av)

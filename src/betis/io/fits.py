@@ -259,11 +259,11 @@ def _remove_orphans(folder: Path, start: str) -> None:
     for path in folder.iterdir():
         number = path.name.removeprefix(start).removesuffix(".part")
         ours = path.name == f"{start}{number}.part" and number.isdecimal()
-        if ours and not _lives(int(number)):
+        if ours and not lives(int(number)):
             path.unlink(missing_ok=True)
 
 
-def _lives(process: int) -> bool:
+def lives(process: int) -> bool:
     """Tell whether a process of this computer lives; True where that cannot be told."""
     if os.name != "posix":  # elsewhere signal 0 is not only a question
         return True

@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple, NoReturn
 
 from betis.compute import Progress
 from betis.errors import InputError, RunFolderError
+from betis.io.fits import lives
 from betis.io.starlight.files import make_folder
 from betis.io.starlight.output import read_output
 
@@ -243,18 +244,8 @@ def _remove_old(folder: Path) -> None:
     """Remove what processes of this computer left that were killed."""
     for path in folder.glob("running-*"):
         number = path.name.removeprefix("running-")
-        if number.isdecimal() and not _lives(int(number)):
+        if number.isdecimal() and not lives(int(number)):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 @contextmanager
