@@ -1,5 +1,6 @@
 """Stacking conserves flux and propagates noise, tile by tile."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from betis.binning.quadtree import quadtree
 from betis.errors import InputError
 from betis.options import BinningOptions
 from betis.products import BinMap, Cube
+from betis.products.cube import CubeBlock
 from betis.stacking import stack, stack_rows
 
 
@@ -57,6 +59,64 @@ def test_bins_come_out_as_soon_as_the_tiles_have_passed_them(monkeypatch):
     first, part = pieces[0]
     np.testing.assert_allclose(part.flux, whole.flux[first], rtol=1e-12, atol=1e-9)
     np.testing.assert_array_equal(part.n_spaxel, bins.n_spaxel[first])
+
+
+def spaxel_bins(shape):
+    ids = np.random.default_rng(5).permutation(shape[0] * shape[1]).astype(np.int32).reshape(shape)
+    ids[2, 3:9] = -1
+    kept = np.unique(ids[ids >= 0], return_inverse=True)[1]
+    ids[ids >= 0] = kept
+    n_bin = kept.max() + 1
+    one = np.ones(n_bin, np.int32)
+    return BinMap(bin_id=ids, n_spaxel=one, snr=one.astype(float), flags=0 * one)
+
+
+@pytest.mark.parametrize("bins", [binned(), spaxel_bins((21, 17))], ids=["bins", "spaxels"])
+@pytest.mark.parametrize("voxels", [1, 357 * 7, 10**9])
+def test_how_deep_blocks_are_changes_not_a_bit(bins, voxels, monkeypatch):
+    observed = noise_cube((21, 17))
+    whole = stack(observed, bins)
+    monkeypatch.setattr("betis.stacking._VOXELS", voxels)
+    monkeypatch.setattr("betis.stacking._ROWS", 1 + voxels % 50)
+    again = stack(observed, bins)
+    for name in ("flux", "error", "mask"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+
+
+def test_a_spaxel_that_is_a_bin_is_its_spectrum():
+    observed, bins = noise_cube((21, 17)), spaxel_bins((21, 17))
+    spectra, block, inside = stack(observed, bins), observed.read(), bins.bin_id >= 0
+    row = bins.bin_id[inside]
+    np.testing.assert_array_equal(spectra.flux[row], block.flux[:, inside].T)
+    error = np.where(block.mask, np.inf, np.sqrt(block.variance))
+    np.testing.assert_array_equal(spectra.error[row], error[:, inside].T)
+    np.testing.assert_array_equal(spectra.mask[row], block.mask[:, inside].T)
+
+
+def test_memory_is_that_of_the_sums_of_a_tile(monkeypatch):
+    shape = (120, 40)
+    values = np.ones((WAVE.size, *shape), np.float32)
+    observed, bins = cube(values, values), spaxel_bins(shape)
+    source = replace(observed, source=Singles(observed.source))
+    tiles, max_voxel = Cube.tiles, WAVE.size * 40 * 20
+    monkeypatch.setattr(Cube, "tiles", lambda self, n: tiles(self, n, max_voxel=max_voxel))
+    tracemalloc.start()
+    for _ in stack_rows(source, bins).pieces:
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    three_sums = 3 * 8 * max_voxel
+    assert peak < 1.5 * three_sums + 20_000_000
+
+
+class Singles:
+    """A cube in memory that gives a copy of the block asked for, and no more."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def read(self, rows, waves):
+        return CubeBlock(*(part.copy() for part in self.source.read(rows, waves)))
 
 
 @pytest.mark.parametrize("max_voxel", [800, 10**7])

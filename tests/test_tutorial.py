@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from betis.batch import read_catalogue
+from betis.batch.catalogue import read_catalogue
 from betis.config import options_from, read_tables
 
 ROOT = Path(__file__).parents[1]

@@ -9,6 +9,7 @@ import numpy as np
 F64 = np.ndarray[tuple[Any, ...], np.dtype[np.float64]]
 F32 = np.ndarray[tuple[Any, ...], np.dtype[np.float32]]
 C128 = np.ndarray[tuple[Any, ...], np.dtype[np.complex128]]
+U8 = np.ndarray[tuple[Any, ...], np.dtype[np.uint8]]
 I32 = np.ndarray[tuple[Any, ...], np.dtype[np.int32]]
 B8 = np.ndarray[tuple[Any, ...], np.dtype[np.bool_]]
 Index = np.ndarray[tuple[Any, ...], np.dtype[np.intp]]

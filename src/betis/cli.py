@@ -222,11 +222,15 @@ def batch(
     at_once: Annotated[
         int, typer.Option("--at-once", min=1, help="Galaxies that run at the same time.")
     ] = 1,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Look at every row's options and cube, and run nothing."),
+    ] = False,
 ) -> None:
     """Run a sample, a row of a catalogue each, going on past failures."""
     from betis.console import run_catalogue
 
-    if not run_catalogue(catalogue, output, config, at_once):
+    if not run_catalogue(catalogue, output, config, at_once, dry=dry_run):
         raise typer.Exit(2)
 
 

@@ -73,8 +73,14 @@ FLAG_TYPES: dict[str, Any] = {
     ],
     "device": Annotated[str | None, typer.Option(help="auto, cpu or gpu.")],
     "cores": Annotated[int | None, typer.Option(help="Host cores; 0 for all.")],
+    "dask": Annotated[
+        str | None,
+        typer.Option(metavar="local:N|ADDRESS", help="Fit on N processes, or a Dask cluster."),
+    ],
 }
 """Flags of the commands; `betis.config.FLAGS` says which option each one sets."""
+
+_WHERE = ("device", "cores", "dask")
 
 STAGE_FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
     "snr": ("Measure the S/N of a line at each spaxel.", ("snr_line", "snr_method")),
@@ -83,8 +89,8 @@ STAGE_FLAGS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("target_snr", "binning", "correlation", "regions_map", "strict_snr"),
     ),
     "stack": ("Sum the spectra of each bin.", ()),
-    "continuum": ("Fit the stars of each bin.", ("continuum", "templates", "device", "cores")),
-    "lines": ("Fit the emission lines of each bin.", ("line_set", "components", "device", "cores")),
+    "continuum": ("Fit the stars of each bin.", ("continuum", "templates", *_WHERE)),
+    "lines": ("Fit the emission lines of each bin.", ("line_set", "components", *_WHERE)),
     "maps": ("Paint the maps.", ()),
     "derived": ("Derive ratios, extinction and classes from the lines.", ()),
     "report": ("Write the report.", ()),

@@ -39,6 +39,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "components": ("lines", "components"),
     "device": ("compute", "device"),
     "cores": ("compute", "cores"),
+    "dask": ("compute", "dask"),
 }
 """Flags of the command line and keywords of `betis.run`: which table and key each one sets."""
 

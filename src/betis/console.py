@@ -23,7 +23,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from betis import batch, pipeline, remnants, starlight_stage
+from betis import pipeline, remnants, starlight_stage
+from betis.batch import catalogue as catalogues
+from betis.batch import sample
+from betis.batch.summary import Result
 from betis.comparing import compare_runs
 from betis.config import merged, read_tables, validated
 from betis.demonstration import demo
@@ -169,25 +172,47 @@ def export_to(name: str, write: Callable[[ConsoleListener], Path]) -> None:
     console.print(f"done: {path}", soft_wrap=True, markup=False, highlight=False)
 
 
-def run_catalogue(catalogue: Path, output: Path, config: Path | None, at_once: int) -> bool:
-    """Run a sample with progress, show how each galaxy ended, and tell if all are done."""
+def run_catalogue(
+    catalogue: Path, output: Path, config: Path | None, at_once: int, *, dry: bool
+) -> bool:
+    """Run a sample with progress, or only check it, and tell whether no galaxy failed."""
     console = Console()
-    galaxies = batch.read_catalogue(catalogue)
+    galaxies = catalogues.read_catalogue(catalogue)
     with ConsoleListener(console) as listener:
         listener.begin("galaxies", len(galaxies))
 
-        def told(result: batch.Result) -> None:
+        def told(result: Result) -> None:
             listener.advance(1)
-            if result.said:
-                listener.warn(f"{result.name}: {result.said}")
+            console.print(_told(result), soft_wrap=True, markup=False, highlight=False)
 
-        results = batch.run_batch(galaxies, output, config, at_once, told)
-    show_table([{"name": r.name, "status": r.status, "said": r.said} for r in results])
-    failed = sum(result.status == "failed" for result in results)
-    counted = f"{len(results) - failed} of {len(results)} galaxies are done"
-    said = f"{counted}: {output / batch.SUMMARY}"
+        if dry:
+            results = sample.check_batch(galaxies, config, told)
+        else:
+            results = sample.run_batch(galaxies, output, config, at_once, told)
+    where = "nothing was run" if dry else f"the table is {output / sample.SUMMARY}"
+    said = f"{_counted(results)}; {where}"
     console.print(said, soft_wrap=True, markup=False, highlight=False)
-    return failed == 0
+    return all(result.status != "failed" for result in results)
+
+
+def _told(result: Result) -> str:
+    """Return the line that says how a galaxy ended."""
+    if result.status != "done":
+        said = result.said
+    else:
+        warnings = int(result.numbers["warnings"])
+        more = f", {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
+        said = f"{result.numbers['bins']:.0f} bins{more}"
+        said += ", kept from before" if result.kept else ""
+    return f"{result.name:{_WIDTH}}{result.status:{_WIDTH}}{said}".rstrip()
+
+
+def _counted(results: Sequence[Result]) -> str:
+    """Return how many galaxies ended how."""
+    found = [result.status for result in results]
+    counts = {text: found.count(text) for text in sample.STATUSES}
+    said = ", ".join(f"{count} {text}" for text, count in counts.items() if count)
+    return f"galaxies: {said}"
 
 
 def run_demo(output: Path, values: Mapping[str, Any]) -> None:

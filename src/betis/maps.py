@@ -44,28 +44,39 @@ _UNITS = {
 
 
 _OF_LINES = {name.upper() for name in _PER_LINE}
+_STORED = {"BINID": "i4", "FLAGS": "i4"}
+"""Type of the images that are no numbers of 8 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Painted(Mapping[str, NDArray[Any]]):
-    """Images that are painted when they are asked for: all at once would be a cube of their own."""
+    """Images that are painted when they are asked for: all at once would be a cube of their own.
+
+    The quantities, too, are taken from the fits then, which may be in a file.
+    """
 
     bins: BinMap
-    measured: Mapping[str, NDArray[Any]]
+    lines: LineFit
+    continuum: ContinuumFit | None
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name == "BINID":
             return self.bins.bin_id
-        values = self.measured[name]
+        if name in _STELLAR and self.continuum is not None:
+            return self.bins.paint(getattr(self.continuum, _STELLAR[name]))
+        if name not in _OF_LINES:
+            raise KeyError(name)
+        values = getattr(self.lines, name.lower())
         if name in {"FLUX", "FLUX_ERR"}:
             values = values / self.bins.n_spaxel[:, None]
         return self.bins.paint(values, -1 if name == "FLAGS" else np.nan)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(("BINID", *self.measured))
+        stellar = () if self.continuum is None else tuple(_STELLAR)
+        return iter(("BINID", *(name.upper() for name in _PER_LINE), *stellar))
 
     def __len__(self) -> int:
-        return 1 + len(self.measured)
+        return 1 + len(_PER_LINE) + (0 if self.continuum is None else len(_STELLAR))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,9 +146,15 @@ class Maps(Mapping[str, NDArray[Any]]):
         RunFolderError
             Where the file cannot be written; an older one stays as it was.
         """
+        y, x = self.images["BINID"].shape
         layouts = [
-            image_layout(name, image.shape, image.dtype.str[1:], self._cards(name))
-            for name, image in self.images.items()
+            image_layout(
+                name,
+                (len(self.names), y, x) if name in _OF_LINES else (y, x),
+                _STORED.get(name, "f8"),
+                self._cards(name),
+            )
+            for name in self.images
         ]
         write_rows(Path(path), layouts, self._fill, {**(cards or {}), **header_cards()})
 
@@ -196,13 +213,11 @@ def make_maps(bins: BinMap, lines: LineFit, continuum: ContinuumFit | None = Non
     InputError
         Where the fits have another number of rows than there are bins.
     """
-    if len(lines.flux) != bins.n_bin:
+    if lines.n_spectrum != bins.n_bin:
         raise InputError(
-            f"there are {bins.n_bin} bins and {len(lines.flux)} fitted rows; give the fits of "
+            f"there are {bins.n_bin} bins and {lines.n_spectrum} fitted rows; give the fits of "
             "these bins"
         )
-    values = {name.upper(): getattr(lines, name) for name in _PER_LINE}
-    if continuum is not None:
-        values |= {name: getattr(continuum, key) for name, key in _STELLAR.items()}
     sky = lines.sky or Sky(shape=(bins.bin_id.shape[0], bins.bin_id.shape[1]))
-    return Maps(images=_Painted(bins=bins, measured=values), names=lines.names, sky=sky)
+    painted = _Painted(bins=bins, lines=lines, continuum=continuum)
+    return Maps(images=painted, names=lines.names, sky=sky)

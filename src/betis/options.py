@@ -364,6 +364,18 @@ class ComputeOptions:
 
     device: Literal["auto", "cpu", "gpu"] = _option("auto", "cpu, gpu, or auto")
     cores: int = _option(0, "host cores to use; 0 for all", low=0)
+    dask: str = _option(
+        "",
+        "local:N for N processes here, or the address of a Dask scheduler (tcp://HOST:PORT) or its "
+        "file; in this process if empty",
+    )
+    time_limit: float = _option(
+        0.0,
+        "after which the fit of a block of spectra is given up and tried in smaller ones; 0 for "
+        "50 times the slowest so far, half an hour at least",
+        "s",
+        low=0.0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from betis.io.derived import read_derived, write_derived
 from betis.io.fits import require_file, write_text
 from betis.io.label_map import split_extension
 from betis.io.readers import read_cube
-from betis.io.run_folder import CONFIG, LOG, RunFolder
+from betis.io.run_folder import CONFIG, CONTINUUM, LINES, LOG, SPECTRA, RunFolder
 from betis.io.templates import list_templates
 from betis.linelist import set_names
 from betis.maps import read_maps
@@ -90,7 +90,7 @@ def execute(run: Run, until: str = "report") -> None:
     BetisError
         With one plain sentence; what was written before stays.
     """
-    with run.folder.held(), _logged(run), _configured(run):
+    with run.folder.held(), _logged(run), _configured(run), run.closing():
         compute.configure(run.options.compute)
         run.folder.note(_provenance())
         for name in STAGES:
@@ -232,7 +232,8 @@ def _configured(run: Run) -> Iterator[None]:
     write_text(file, head + to_toml(run.options))
     try:
         yield
-    except WaitingError:
+    except WaitingError as waiting:
+        run.folder.note({"waiting": str(waiting)})
         raise
     except BetisError:
         if before is not None:
@@ -248,6 +249,7 @@ def _provenance() -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in _LIBRARIES},
+        "waiting": "",
     }
 
 
@@ -312,7 +314,7 @@ STAGES: dict[str, Stage] = {
         read=files.read_bins,
     ),
     "stack": Stage(
-        file="spectra.fits",
+        file=SPECTRA,
         needs=("prepare", "bin"),
         tables=(),
         make=stages.sum_spectra,
@@ -320,7 +322,7 @@ STAGES: dict[str, Stage] = {
         read=row_files.read_spectra,
     ),
     "continuum": Stage(
-        file="continuum.fits",
+        file=CONTINUUM,
         needs=("stack",),
         tables=("continuum", "starlight", "lines.line_set"),
         make=stages.fit_stars,
@@ -330,7 +332,7 @@ STAGES: dict[str, Stage] = {
         read=row_files.read_continuum,
     ),
     "lines": Stage(
-        file="lines.fits",
+        file=LINES,
         needs=("stack", "continuum"),
         tables=("lines",),
         make=stages.fit_lines,

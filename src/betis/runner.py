@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -98,6 +99,8 @@ class Run:
     listener: Listener = field(default_factory=Silent)
     _products: dict[str, Any] = field(default_factory=dict)
     _chunks: dict[str, ChunkStore[Any]] = field(default_factory=dict)
+    _entered: dict[str, Any] = field(default_factory=dict)
+    _open: ExitStack = field(default_factory=ExitStack)
 
     def key(self, name: str) -> str:
         """Return the key under which the product of a stage is valid now."""
@@ -140,6 +143,21 @@ class Run:
         store.open()
         self._chunks[name] = store
         return store
+
+    def enter(self, name: str, context: Callable[[], AbstractContextManager[Any]]) -> Any:
+        """Enter what stages share while they run, once; `closing` leaves it."""
+        if name not in self._entered:
+            self._entered[name] = self._open.enter_context(context())
+        return self._entered[name]
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Leave at the end, however that comes, what stages have entered."""
+        try:
+            with self._open:
+                yield
+        finally:
+            self._entered.clear()
 
     def begin(self, name: str, total: int | None = None) -> None:
         """Tell the listener that the long part of a stage starts."""

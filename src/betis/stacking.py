@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,9 +12,16 @@ from betis.arrays import B8, F64, I32, Index
 from betis.compute import Progress
 from betis.errors import InputError
 from betis.products import BinMap, Cube, RowStream, Spectra
+from betis.products.cube import CubeBlock
 
 MIN_GOOD_SHARE = 0.5
 """A bin's pixel with fewer good spaxels than this share is masked."""
+
+_VOXELS = 2**16
+"""Voxels that are read and summed at once: few enough to stay in the processor's cache."""
+
+_ROWS = 128
+"""Finished bins that are given out at once."""
 
 
 def stack(cube: Cube, bins: BinMap, progress: Progress | None = None) -> Spectra:
@@ -80,8 +87,10 @@ def _finished_bins(
     for rows in cube.tiles(cube.wave.size):
         members, sums = _with_tile(cube, bins, rows, weight, (members, sums))
         done = last_row[members] < rows.stop
-        if done.any():
-            yield members[done], _spectra(cube, bins, members[done], sums[:, done])
+        finished = np.flatnonzero(done)
+        for first in range(0, finished.size, _ROWS):
+            some = finished[first : first + _ROWS]
+            yield members[some], _spectra(cube, bins, members[some], sums[:, some])
         members, sums = members[~done], sums[:, ~done]
         if progress:
             progress(rows.stop - rows.start)
@@ -116,19 +125,51 @@ def _with_tile(
     before: tuple[Index, Float[F64, "sum bin wave"]],
 ) -> tuple[Index, Float[F64, "sum bin wave"]]:
     """Return the bins under way and their sums of flux, variance and good spaxels, a tile added."""
-    bin_id, block = bins.bin_id[rows], cube.read(rows)
-    inside = np.flatnonzero(bin_id.ravel() >= 0)
-    members = np.union1d(before[0], bin_id.ravel()[inside]).astype(np.intp)
+    bin_id = bins.bin_id[rows].ravel()
+    inside = np.flatnonzero(bin_id >= 0)
+    members = np.union1d(before[0], bin_id[inside]).astype(np.intp)
     sums = np.zeros((3, members.size, cube.wave.size))
     sums[:, np.searchsorted(members, before[0])] = before[1]
-    place = np.searchsorted(members, bin_id.ravel()[inside])
-    shape = (members.size, bin_id.size)
-    plain = csr_array((np.ones(inside.size), (place, inside)), shape=shape)
-    weighted = csr_array((weight[rows].ravel()[inside], (place, inside)), shape=shape)
-    parts = ((plain, block.flux), (weighted, block.variance), (plain, ~block.mask))
-    for index, (adder, values) in enumerate(parts):
-        sums[index] += adder @ values.reshape(cube.wave.size, -1).T.astype(float, copy=False)
+    place = np.searchsorted(members, bin_id[inside])
+    add = _adder(place, inside, weight[rows].ravel()[inside], (members.size, bin_id.size))
+    depth = max(1, _VOXELS // bin_id.size)
+    for first in range(0, cube.wave.size, depth):
+        waves = slice(first, first + depth)
+        add(sums[:, :, waves], cube.read(rows, waves))
     return members, sums
+
+
+def _adder(
+    place: Index, inside: Index, weight: Float[F64, " spaxel"], shape: tuple[int, int]
+) -> Callable[[Float[F64, "sum bin wave"], CubeBlock], None]:
+    """Return what adds a block to sums of flux, variance and good spaxels.
+
+    Parameters
+    ----------
+    place, inside, weight : [spaxel]
+        Row of the sums that a spaxel belongs to; which spaxel of the block it is; how often its
+        variance counts.
+    shape
+        Rows of the sums, spaxels of the block.
+    """
+    alone = np.unique(place).size == place.size
+    plain, weighted = (
+        csr_array((one, (place, inside)), shape=shape) for one in (np.ones(place.size), weight)
+    )
+
+    def add_spaxels(sums: Float[F64, "sum bin wave"], block: CubeBlock) -> None:
+        parts = (block.flux, block.variance, ~block.mask)
+        flux, variance, good = (part.reshape(len(part), -1).T[inside] for part in parts)
+        sums[0, place] += flux
+        sums[1, place] += weight[:, None] * variance
+        sums[2, place] += good
+
+    def add_bins(sums: Float[F64, "sum bin wave"], block: CubeBlock) -> None:
+        parts = ((plain, block.flux), (weighted, block.variance), (plain, ~block.mask))
+        for index, (adder, values) in enumerate(parts):
+            sums[index] += adder @ values.reshape(len(values), -1).T.astype(float, copy=False)
+
+    return add_spaxels if alone else add_bins
 
 
 def _spectra(cube: Cube, bins: BinMap, members: Index, sums: Float[F64, "sum bin wave"]) -> Spectra:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,24 +14,30 @@ from jaxtyping import Float
 from betis import bin_stage, noise, preparation, snr, stacking
 from betis.arrays import F64, Index
 from betis.binning.quality import LARGE_BIN, correlation_of_residuals
-from betis.compute import blocks
-from betis.continuum.coarse import fit_held, neighbourhood_kinematics
-from betis.continuum.engines import HAVE_STARS, check_kinematics, continuum_engine
-from betis.continuum.kinematics import Engine, Kinematics
+from betis.continuum.engines import HAVE_STARS, NEED_BASE, check_kinematics
+from betis.continuum.kinematics import Kinematics
 from betis.continuum.templates import template_broader_share
 from betis.derived import Derived, derive
 from betis.errors import InputError
 from betis.extinction import extinction_curve
+from betis.fitting import HELD, fitted_blocks
+from betis.fitting.fitters import (
+    LineFitter,
+    StarFitter,
+    chosen_lines,
+    held_kinematics,
+    line_fitter,
+    star_fitter,
+)
 from betis.flags import Flag
 from betis.inspection import describe_cube
+from betis.io.chunk_store import ChunkStore
 from betis.io.products import spaxel_area
 from betis.io.readers import read_cube
 from betis.io.templates import load_templates
 from betis.linelist import LineSet, load_line_set
-from betis.lines import fit as line_fit
 from betis.lines.limits import line_limits
 from betis.lines.model import line_model
-from betis.lines.second import with_components
 from betis.maps import Maps, make_maps
 from betis.mock import Recovery, compare, read_truth
 from betis.mock.table import recovery_table
@@ -86,7 +93,7 @@ def check_noise(run: Run) -> NoiseCheck:
         Where it cannot, and the errors are to be multiplied by it.
     """
     cube, redshift = _observed(run), run.options.prepare.redshift or 0.0
-    lines = chosen_lines(run).waves(cube.medium, redshift) * (1 + redshift)
+    lines = chosen_lines(run.options).waves(cube.medium, redshift) * (1 + redshift)
     try:
         check = noise.measure_noise(cube, lines)
     except InputError:
@@ -114,15 +121,9 @@ def open_cube(run: Run) -> Cube:
     return preparation.prepare(cube, chosen)
 
 
-def chosen_lines(run: Run) -> LineSet:
-    """Return the line set of the run."""
-    chosen = run.options.lines
-    return with_components(load_line_set(chosen.line_set), chosen)
-
-
 def tied_lines(run: Run) -> LineSet:
     """Return the line set of the run with the kinematics that its lines share in the fit."""
-    return chosen_lines(run).tied(run.options.lines.kinematics)
+    return chosen_lines(run.options).tied(run.options.lines.kinematics)
 
 
 def measure_snr(run: Run) -> SnrMap:
@@ -143,7 +144,7 @@ def measure_snr(run: Run) -> SnrMap:
 
 def _snr_lines(run: Run) -> LineSet:
     """Return the set that knows the lines of the S/N: the run's own, or the standard one."""
-    own, names = chosen_lines(run).primary(), snr.line_names(run.options.snr.line)
+    own, names = chosen_lines(run.options).primary(), snr.line_names(run.options.snr.line)
     return own if set(names) <= set(own.names) else load_line_set()
 
 
@@ -165,58 +166,39 @@ def fit_stars(run: Run) -> RowStream[ContinuumFit]:
     run.begin("continuum", spectra.n_spectrum)
     check_kinematics(run.options.continuum)
     if run.options.continuum.engine == "starlight":
-        fits = starlight_fits(run, spectra, chosen_lines(run))
+        fits = starlight_fits(run, spectra, chosen_lines(run.options))
     else:
-        engine = _engine(run, spectra)
-        fits = _fits(run, spectra, engine, _coarse_kinematics(run, spectra, engine))
+        fits = _engine_fits(run, spectra)
     return RowStream(n_row=spectra.n_spectrum, pieces=_fitted_stars(run, spectra.n_spectrum, fits))
 
 
-def _engine(run: Run, spectra: SpectraRows) -> Engine:
-    options = run.options.continuum
-    return continuum_engine(
-        spectra,
-        options,
-        base=lambda: _base(run, spectra),
-        dust=lambda: extinction_curve(options.law, spectra.wave, options.r_v),
-        line_waves=_emission_waves(run, spectra),
-    )
+def _engine_fits(run: Run, spectra: SpectraRows) -> Iterator[tuple[slice, ContinuumFit]]:
+    """Fit the stars with an engine of betis."""
+    store = run.chunks("continuum", ContinuumFit)
+    base = cache(lambda: load_templates(run.options.continuum.templates))
+    if run.options.continuum.engine in NEED_BASE:
+        _warn_of_broad_base(run, template_broader_share(base(), spectra.take(slice(0))))
+    held = _held(run, spectra, store, base)
+
+    def fitter() -> StarFitter:
+        return replace(star_fitter(spectra, run.options, base), held=held)
+
+    return fitted_blocks(run, "continuum", store, spectra.n_spectrum, fitter)
 
 
-def _base(run: Run, spectra: SpectraRows) -> Templates:
-    """Read the stellar base; warn where it is broader than the data."""
-    base = load_templates(run.options.continuum.templates)
-    _warn_of_broad_base(run, template_broader_share(base, spectra.take(slice(0))))
-    return base
-
-
-def _emission_waves(run: Run, spectra: SpectraRows) -> Float[F64, " line"]:
-    return chosen_lines(run).emission().waves(spectra.medium, spectra.redshift)
-
-
-def _coarse_kinematics(run: Run, spectra: SpectraRows, engine: Engine) -> Kinematics | None:
-    """Fit neighbourhoods of bins, where the velocities are to be theirs."""
-    options = run.options.continuum
-    if options.kinematics != "coarse":
+def _held(
+    run: Run, spectra: SpectraRows, store: ChunkStore[ContinuumFit], base: Callable[[], Templates]
+) -> Kinematics | None:
+    """Return the kinematics of neighbourhoods, where bins are to have these; once found, kept."""
+    if run.options.continuum.kinematics != "coarse":
         return None
+    known = store.beside(HELD)
+    if known is not None:
+        return Kinematics(**known)
     bins: BinMap = run.obtain("bin")
-    lines = _emission_waves(run, spectra)
-    return neighbourhood_kinematics(spectra, bins.bin_id, engine, options, line_waves=lines)
-
-
-def _fits(
-    run: Run, spectra: SpectraRows, engine: Engine, held: Kinematics | None
-) -> Iterator[tuple[slice, ContinuumFit]]:
-    chunks = run.chunks("continuum", ContinuumFit)
-    for rows in blocks(spectra.n_spectrum):
-        fit = chunks.get(rows)
-        if fit is None:
-            part, advance = spectra.take(rows), run.listener.advance
-            fit = fit_held(engine, part, held and held.take(rows), advance)
-            chunks.put(rows, fit)
-        else:
-            run.listener.advance(fit.flags.size)
-        yield rows, fit
+    found = held_kinematics(star_fitter(spectra, run.options, base), bins.bin_id, run.options)
+    store.put_beside(HELD, found._asdict())
+    return found
 
 
 def _fitted_stars(
@@ -265,21 +247,19 @@ def fit_lines(run: Run) -> RowStream[LineFit]:
 
 
 def _fitted_lines(run: Run, n_row: int) -> Iterator[tuple[slice, LineFit]]:
-    line_set, n_with_line = chosen_lines(run), 0
+    line_set, n_with_line = chosen_lines(run.options), 0
     limits, n_found, n_at_edge = line_limits(line_set, run.options.lines).velocity, 0, 0
-    chunks = run.chunks("lines", LineFit)
-    for rows in blocks(n_row):
-        result = chunks.get(rows)
-        if result is None:
-            gas, fit = _nebular(run, rows)
-            result = line_fit.fit_lines(gas, line_set, run.options.lines, continuum=fit)
-            chunks.put(rows, result)
+    store = run.chunks("lines", LineFit)
+
+    def fitter() -> LineFitter:
+        return line_fitter(run.obtain("stack"), run.obtain("continuum"), run.options)
+
+    for rows, result in fitted_blocks(run, "lines", store, n_row, fitter):
         absent = Flag.NOT_DETECTED | Flag.NO_DATA | Flag.NO_COMPONENT
         detected = (result.flags & absent) == 0
         n_with_line += int(detected.any(axis=1).sum())
         at_edge = np.min(np.abs(result.velocity[..., None] - limits), axis=-1) < _EDGE
         n_found, n_at_edge = n_found + detected.sum(), n_at_edge + (detected & at_edge).sum()
-        run.listener.advance(len(result.flux))
         yield rows, result
     if n_with_line < 0.05 * n_row:
         run.warn(
@@ -296,13 +276,12 @@ def _fitted_lines(run: Run, n_row: int) -> Iterator[tuple[slice, LineFit]]:
         )
 
 
-def _nebular(run: Run, rows: slice | Index) -> tuple[Spectra, ContinuumFit | None]:
-    """Return some spectra without stars, and the stars; None where no engine ran."""
+def _nebular(run: Run, rows: slice | Index) -> Spectra:
+    """Return some spectra without stars."""
     spectra: Spectra = run.obtain("stack").take(rows)
     if run.options.continuum.engine == "none":
-        return spectra, None
-    fit: ContinuumFit = run.obtain("continuum").take(rows)
-    return spectra.subtract(fit), fit
+        return spectra
+    return spectra.subtract(run.obtain("continuum").take(rows))
 
 
 def paint_maps(run: Run) -> Maps:
@@ -346,12 +325,12 @@ def compose_report(run: Run) -> ReportContent:
         continuum=run.obtain("continuum"),
         lines=lines,
         derived=run.obtain("derived"),
-        line_set=chosen_lines(run),
+        line_set=chosen_lines(run.options),
         sky=cube.sky,
         model_lines=lambda rows: line_model(
             lines.take(rows),
-            _nebular(run, rows)[0],
-            window=line_limits(chosen_lines(run), run.options.lines).window,
+            _nebular(run, rows),
+            window=line_limits(chosen_lines(run.options), run.options.lines).window,
         ),
         timings={
             Path(name).stem: fact["seconds"] for name, fact in known.get("stages", {}).items()

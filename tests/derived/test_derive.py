@@ -1,5 +1,7 @@
 """What follows from the lines: right on average, with errors that are the scatter."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 from tests.derived.fits import CURVE, NAMES, line_fit
@@ -51,6 +53,22 @@ def test_covariance_is_not_what_independent_lines_would_have():
     shared = derive(fit, OPTIONS, dust=CURVE).quantities["LOG_NII_HA"].error
     alone = derive(noisy(0.02), OPTIONS, dust=CURVE).quantities["LOG_NII_HA"].error
     np.testing.assert_allclose(np.median(shared / alone), np.sqrt(0.4), rtol=0.02)
+
+
+@pytest.mark.parametrize("n_row", [0, 1, 7])
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_how_many_rows_are_looked_at_at_once_changes_nothing(n_row, correlation, monkeypatch):
+    fit, area = noisy(0.1, correlation).take(slice(0, n_row)), np.arange(1.0, n_row + 1)
+    whole = derive(fit, OPTIONS, dust=CURVE, area=area)
+    monkeypatch.setattr(import_module("betis.derived.derive"), "_AT_ONCE", 3)
+    parts = derive(fit, OPTIONS, dust=CURVE, area=area)
+    assert set(parts.quantities) == set(whole.quantities)
+    for name, quantity in whole.quantities.items():
+        assert len(quantity.value) == n_row
+        np.testing.assert_array_equal(parts.quantities[name].value, quantity.value)
+        np.testing.assert_array_equal(parts.quantities[name].error, quantity.error)
+    for name, classes in whole.classes.items():
+        np.testing.assert_array_equal(parts.classes[name].value, classes.value)
 
 
 @pytest.mark.parametrize("av", [0.3, 1.0, 3.0])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from betis.errors import InputError
 from betis.io.checksum import add_words, encode, sum_words
 from betis.io.fits import image_hdu, table_hdu
-from betis.io.row_files import image_layout, row_array, table_layout, table_rows, write_rows
+from betis.io.row_files import image_layout, row_array, table_array, table_layout, write_rows
 
 RNG = np.random.default_rng(0)
 FLUX = RNG.normal(size=(9, 13))
@@ -76,10 +76,11 @@ def test_rows_are_taken_in_any_order(tmp_path_factory, rows):
     write(path, [slice(None)])
     with fits.open(path) as hdus:
         array = row_array(path, hdus["FLUX"])
-        pieces = list(table_rows(path, hdus["LINES"], 4))
+        table = table_array(path, hdus["LINES"])
     np.testing.assert_array_equal(array.take(np.array(rows)), FLUX[rows])
-    assert [len(piece) for piece in pieces] == [4, 4, 1]
-    np.testing.assert_array_equal(np.concatenate(pieces)["flux"], FLUX[:, 0])
+    np.testing.assert_array_equal(array.stored(np.array(rows)), FLUX[rows])
+    assert array.stored(np.array(rows)).dtype == ">f8"
+    np.testing.assert_array_equal(table.stored(np.array(rows))["flux"], FLUX[rows, 0])
 
 
 def test_rows_of_a_file_that_was_cut_or_has_gone_are_refused(tmp_path):

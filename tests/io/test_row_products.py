@@ -10,6 +10,7 @@ from tests.io.same import same
 
 from betis.io import row_products as files
 from betis.io.fits import _COUNT
+from betis.io.stored_lines import PER_LINE
 from betis.io.wcs import celestial_cards
 from betis.linelist import load_line_set
 from betis.products import ContinuumFit, LineFit, RowStream, Sky, Spectra
@@ -53,6 +54,18 @@ def test_spectra(pieces, tmp_path):
     same(first, files.read_spectra(str(tmp_path / "spectra.fits")).take(slice(None)))
 
 
+def test_the_mean_flux_of_stored_spectra_is_that_of_those_in_memory(tmp_path):
+    first = spectra()
+    mask = np.zeros(first.flux.shape, bool)
+    mask[2], mask[3, 5:90] = True, True
+    first = Spectra(WAVE, first.flux, first.error, mask, sky=SKY)
+    files.write_spectra(tmp_path / "spectra.fits", stream(first, WHOLE), CARDS)
+    found = files.read_spectra(tmp_path / "spectra.fits").mean_flux()
+    np.testing.assert_array_equal(found, first.mean_flux())
+    assert np.isnan(found).tolist() == [False, False, True, False]
+    assert found[3] == pytest.approx(first.flux[3][~mask[3]].mean())
+
+
 @every_way
 def test_continuum(pieces, tmp_path):
     rows = {
@@ -78,7 +91,7 @@ def test_continuum(pieces, tmp_path):
 
 
 def line_fit(n_row=4, **more):
-    per_line = {name: RNG.normal(size=(n_row, 3)) for name in files._PER_LINE if name != "flags"}
+    per_line = {name: RNG.normal(size=(n_row, 3)) for name in PER_LINE if name != "flags"}
     return LineFit(
         names=("Hb4861", "Ha6563", "SII6731"),
         flags=RNG.integers(0, 64, (n_row, 3)).astype(np.int32),

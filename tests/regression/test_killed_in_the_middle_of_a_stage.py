@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from betis import compute, pipeline, stages
+from betis import compute, fitting, pipeline
+from betis.fitting import fitters
 from betis.mock import MockOptions, make_galaxy, write_cube
 
 
@@ -20,7 +21,7 @@ def blocks_of_20(monkeypatch):
         for first in range(0, n_row, 20):
             yield slice(first, min(first + 20, n_row))
 
-    monkeypatch.setattr(stages, "blocks", blocks)
+    monkeypatch.setattr(fitting, "blocks", blocks)
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +59,20 @@ def content(path):
 
 
 @pytest.mark.parametrize(
-    ("file", "where", "name"),
-    [("continuum.fits", stages, "fit_held"), ("lines.fits", stages.line_fit, "fit_lines")],
+    ("file", "name"),
+    [("continuum.fits", "fit_held"), ("lines.fits", "fit_lines")],
 )
-def test_only_what_is_missing_is_computed(file, where, name, cube, tmp_path, monkeypatch,
+def test_only_what_is_missing_is_computed(file, name, cube, tmp_path, monkeypatch,
                                           blocks_of_20):  # fmt: skip
-    whole = getattr(where, name)
+    whole = getattr(fitters, name)
     with monkeypatch.context() as patched:
         counted, calls = stopping_after(2, whole)
-        patched.setattr(where, name, counted)
+        patched.setattr(fitters, name, counted)
         with pytest.raises(StoppedError):
             run(cube, tmp_path / "stopped")
         assert len(calls) == 2
     counted, calls = stopping_after(99, whole)
-    monkeypatch.setattr(where, name, counted)
+    monkeypatch.setattr(fitters, name, counted)
     run(cube, tmp_path / "stopped")
     resumed = len(calls)
     run(cube, tmp_path / "straight")
@@ -81,9 +82,9 @@ def test_only_what_is_missing_is_computed(file, where, name, cube, tmp_path, mon
 
 
 def test_other_options_use_no_block_of_before(cube, tmp_path, monkeypatch, blocks_of_20):
-    counted, calls = stopping_after(1, stages.fit_held)
+    counted, calls = stopping_after(1, fitters.fit_held)
     with monkeypatch.context() as patched:
-        patched.setattr(stages, "fit_held", counted)
+        patched.setattr(fitters, "fit_held", counted)
         with pytest.raises(StoppedError):
             run(cube, tmp_path)
     other = pipeline.open_run(tmp_path, cube, {
@@ -91,8 +92,8 @@ def test_other_options_use_no_block_of_before(cube, tmp_path, monkeypatch, block
         "continuum": {"engine": "polynomial", "degree": 2},
         "binning": {"target": 3.0},
     })  # fmt: skip
-    counted, calls = stopping_after(99, stages.fit_held)
-    monkeypatch.setattr(stages, "fit_held", counted)
+    counted, calls = stopping_after(99, fitters.fit_held)
+    monkeypatch.setattr(fitters, "fit_held", counted)
     pipeline.execute(other, "continuum")
     n_block = -(-other.obtain("bin").n_bin // 20)
     assert len(calls) == n_block > 2

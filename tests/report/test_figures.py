@@ -1,4 +1,5 @@
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -6,18 +7,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.colors import AsinhNorm, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
+from PIL import Image
+from tests.report.conftest import make_sky
 
 from betis.derived.classes import CURVES, kauffmann_nii, kewley_nii, kewley_sii
 from betis.errors import InputError
 from betis.flags import Flag
+from betis.io.row_products import read_lines, write_lines
+from betis.products import RowStream
+from betis.report import field, summary
 from betis.report.binmap import color_bins, touching_bins
 from betis.report.bpt import class_table
-from betis.report.canvas import nice_ticks, robust_range
+from betis.report.canvas import house_style, nice_ticks, robust_range, to_png
 from betis.report.derivedmaps import draw_classes, draw_quantities
 from betis.report.field import scale_bar_length
 from betis.report.linemaps import log_range, velocity_range
 from betis.report.page import Picture
-from betis.report.spectra import brightness, choose_rows, flux_limits, gaps, prepare_row
+from betis.report.spectra import (
+    brightness,
+    choose_rows,
+    draw_spectra,
+    flux_limits,
+    gaps,
+    prepare_row,
+)
 
 NUMBERS = st.floats(-1e6, 1e6) | st.just(float("nan"))
 LABELS = arrays(
@@ -120,6 +135,55 @@ def test_what_follows_from_the_lines_is_drawn(content):
     assert len(draw_classes(content)) == 3
     panels = [*draw_quantities(content), *draw_classes(content)]
     assert all(isinstance(panel, Picture) for panel in panels)
+
+
+def test_the_frame_of_the_field_is_drawn_once_for_all_maps(content, monkeypatch):
+    frames = []
+    draw = Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda self, *a: frames.append(self) or draw(self, *a))
+    field._frame.cache_clear()
+    panels = draw_quantities(content)
+    assert len(panels) >= 5
+    assert len(frames) == len(panels) + 1
+
+
+def test_the_frame_is_over_the_image_and_labelled():
+    sky = make_sky()
+    field._frame.cache_clear()
+    frame = field._frame(sky.shape, tuple(sky.wcs.items()))
+    figure, axes = field.sky_axes(sky)
+    axes.imshow(np.ones(sky.shape), cmap="Greys", vmin=0, vmax=1)
+    shown = np.asarray(Image.open(BytesIO(to_png(figure))).convert("L")).astype(int)
+    assert shown.shape == frame.shape[:2]
+    opaque = frame[..., 3] == 255
+    assert opaque.sum() > 500
+    ink = frame[..., :3].mean(axis=2).astype(int)
+    assert np.abs(shown - ink)[opaque].max() < 12
+    left, below = opaque[:, : opaque.shape[1] // 6], opaque[-opaque.shape[0] // 9 :]
+    assert left.any()
+    assert below.any()
+
+
+def test_no_tick_label_of_a_map_is_a_formula(content, monkeypatch):
+    parsed, parse = [], MathTextParser.parse
+    monkeypatch.setattr(
+        MathTextParser, "parse", lambda self, *a: parsed.append(a[0]) or parse(self, *a)
+    )
+    field._frame.cache_clear()
+    with house_style():
+        assert all(isinstance(panel, Picture) for panel in draw_quantities(content))
+    assert not parsed
+
+
+def test_a_report_on_fits_in_a_file_is_that_on_fits_in_memory(content, tmp_path):
+    pieces = [(slice(0, content.bins.n_bin), content.lines)]
+    stream = RowStream(n_row=content.bins.n_bin, pieces=pieces)
+    write_lines(tmp_path / "lines.fits", stream, content.line_set, {})
+    stored = replace(content, lines=read_lines(tmp_path / "lines.fits", room=1))
+    for draw in (summary.line_table, summary.key_numbers, summary.verdict, choose_rows):
+        assert draw(stored) == draw(content)
+    one, two = (draw_quantities(each) + draw_spectra(each)[:1] for each in (content, stored))
+    assert [panel.png for panel in one] == [panel.png for panel in two]
 
 
 def test_the_chosen_spectra_are_what_they_are_called(content):

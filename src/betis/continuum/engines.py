@@ -13,11 +13,14 @@ from betis.errors import ConfigError
 from betis.options import ContinuumOptions
 from betis.products import SpectraRows, Templates
 
-__all__ = ["HAVE_STARS", "check_kinematics", "continuum_engine"]
+__all__ = ["HAVE_STARS", "NEED_BASE", "check_kinematics", "continuum_engine"]
 
 _StarEngine = Callable[..., Engine]
 
 _WITH_BASE: dict[str, _StarEngine] = {"templates": template_engine, "ppxf": ppxf_engine}
+
+NEED_BASE = tuple(_WITH_BASE)
+"""Engines that fit the templates of betis."""
 
 HAVE_STARS = ("templates", "ppxf", "starlight")
 """Engines that know of velocities, dispersions and populations."""

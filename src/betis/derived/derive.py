@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -21,6 +21,8 @@ __all__ = ["Derived", "derive"]
 _ALPHA, _BETA, _SII = "Ha6563", "Hb4861", ("SII6716", "SII6731")
 _CM_PER_KPC = 3.0856775814913673e21
 _ARCSEC_PER_RADIAN = float(180 * 3600 / np.pi)
+_AT_ONCE = 2048
+"""Rows whose fits are in memory at once."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -71,6 +73,30 @@ def derive(
     -------
     The quantities that the lines allow.
     """
+    step = range(0, max(lines.n_spectrum, 1), _AT_ONCE)
+    return _joined(
+        [
+            _of_rows(
+                lines.take(rows),
+                options,
+                dust=dust,
+                area=None if area is None else area[rows],
+                redshift=redshift,
+            )
+            for rows in (slice(first, first + _AT_ONCE) for first in step)
+        ]
+    )
+
+
+def _of_rows(
+    lines: LineFit,
+    options: DerivedOptions,
+    *,
+    dust: Float[F64, " line"],
+    area: Float[F64, " spectrum"] | None,
+    redshift: float,
+) -> Derived:
+    """Return what follows from some rows, all of them in memory."""
     fluxes = Fluxes(lines, options.min_snr)
     quantities: dict[str, Quantity] = {
         name: log_ratio(fluxes, over, under, meaning)
@@ -90,6 +116,24 @@ def derive(
         names=lines.names,
         min_snr=options.min_snr,
     )
+
+
+def _joined(parts: Sequence[Derived]) -> Derived:
+    """Return what follows from successive rows as one."""
+    first = parts[0]
+    quantities = {
+        name: replace(
+            quantity,
+            value=np.concatenate([part.quantities[name].value for part in parts]),
+            error=np.concatenate([part.quantities[name].error for part in parts]),
+        )
+        for name, quantity in first.quantities.items()
+    }
+    classes = {
+        name: replace(known, value=np.concatenate([part.classes[name].value for part in parts]))
+        for name, known in first.classes.items()
+    }
+    return replace(first, quantities=quantities, classes=classes)
 
 
 def luminosity_per_kpc2(redshift: float) -> float:

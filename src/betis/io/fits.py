@@ -11,12 +11,14 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from betis import faults
 from betis.errors import InputError, RunFolderError
 
 _CREATOR, _COUNT = "betis", "NEXTEND"
@@ -229,6 +231,10 @@ def primary_header(cards: Mapping[str, Any], n_extension: int) -> Any:
     return header
 
 
+_WRITES = count(1)
+"""Files written by this process."""
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a file beside ``path``, then put it in its place in one step.
 
@@ -241,6 +247,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(f"{start}{os.getpid()}.part")
     try:
         _remove_orphans(path.parent, start)
+        number = next(_WRITES)
+        faults.strike("write", slice(number, number + 1))
         write(part)
         with part.open("rb+") as handle:
             os.fsync(handle.fileno())

@@ -84,14 +84,14 @@ class RowWriter:
         """
         part = self._parts[name]
         stored = np.ascontiguousarray(_as_stored(values, part.layout.dtype))
-        index = np.arange(part.layout.n_row)[rows]
+        index = row_numbers(rows, part.layout.n_row)
         for first, last in _runs(index):
-            piece = stored[first:last].tobytes()
-            if np.frombuffer(piece, np.uint8).any():
+            piece = stored[first:last].reshape(-1).view(np.uint8)
+            if piece.any():
                 offset = int(index[first]) * part.layout.dtype.itemsize
                 self._stream.seek(part.data_start + offset)
-                self._stream.write(piece)
-                part.words = add_words(part.words, sum_words(piece, offset))
+                self._stream.write(piece.data)
+                part.words = add_words(part.words, sum_words(piece.tobytes(), offset))
 
     def close(self) -> None:
         """Write the headers, with the checksums of what was put."""
@@ -189,7 +189,17 @@ class RowArray:
         InputError
             Where the file has gone or ends early.
         """
-        index = np.arange(self.shape[0])[rows]
+        return self.stored(rows).astype(self.dtype.newbyteorder("="), copy=False)
+
+    def stored(self, rows: slice | NDArray[Any]) -> NDArray[Any]:
+        """Return ``[row, ...]`` of some rows, in the byte order of the file.
+
+        Raises
+        ------
+        InputError
+            Where the file has gone or ends early.
+        """
+        index = row_numbers(rows, self.shape[0])
         row = np.dtype((self.dtype, self.shape[1:]))
         values = np.empty((index.size, *self.shape[1:]), self.dtype)
         try:
@@ -199,7 +209,7 @@ class RowArray:
                     _read_into(stream, values[first:last], self.path)
         except OSError as error:
             raise InputError(f"{self.path} can no longer be read: {error.strerror}") from error
-        return values.astype(self.dtype.newbyteorder("="), copy=False)
+        return values
 
 
 def row_array(path: Path, hdu: Any) -> RowArray:
@@ -212,12 +222,27 @@ def row_array(path: Path, hdu: Any) -> RowArray:
     return RowArray(path=path, offset=int(hdu.fileinfo()["datLoc"]), shape=shape, dtype=dtype)
 
 
-def table_rows(path: Path, hdu: Any, n_row: int = 65536) -> Iterator[NDArray[Any]]:
-    """Yield the rows of a table HDU of astropy, some at a time."""
+def table_array(path: Path, hdu: Any) -> RowArray:
+    """Return the rows of a table HDU of astropy; nothing is read yet."""
     dtype, shape = hdu.columns.dtype.newbyteorder(">"), (int(hdu.header["NAXIS2"]),)
-    array = RowArray(path=path, offset=int(hdu.fileinfo()["datLoc"]), shape=shape, dtype=dtype)
-    for start in range(0, shape[0], n_row):
-        yield array.take(slice(start, start + n_row))
+    return RowArray(path=path, offset=int(hdu.fileinfo()["datLoc"]), shape=shape, dtype=dtype)
+
+
+def row_numbers(rows: slice | NDArray[Any], n_row: int) -> Index:
+    """Return the numbers of some of ``n_row`` rows, without listing them all.
+
+    Raises
+    ------
+    IndexError
+        Where there is no such row.
+    """
+    if isinstance(rows, slice):
+        return np.arange(*rows.indices(n_row))
+    chosen = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.intp)
+    index = np.where(chosen < 0, chosen + n_row, chosen)
+    if index.size and not 0 <= index.min() <= index.max() < n_row:
+        raise IndexError(f"rows {chosen.min()} to {chosen.max()} were asked for, of {n_row}")
+    return index
 
 
 def _read_into(stream: Any, values: NDArray[Any], path: Path) -> None:

@@ -21,17 +21,32 @@ from betis.io.row_files import (
     RowWriter,
     image_layout,
     row_array,
+    row_numbers,
     table_layout,
-    table_rows,
     write_rows,
 )
+from betis.io.stored_lines import PER_GROUP, PER_LINE, read_lines
 from betis.linelist import LineSet
 from betis.products import ContinuumFit, LineFit, RowStream, Sky, Spectra
 from betis.products.fits import joined
 from betis.wavelength import Medium
 
+__all__ = [
+    "StoredContinuum",
+    "StoredSpectra",
+    "read_continuum",
+    "read_lines",
+    "read_spectra",
+    "write_continuum",
+    "write_lines",
+    "write_spectra",
+]
+
 Cards = Mapping[str, Any]
 T = TypeVar("T")
+
+_AT_ONCE = 64
+"""Spectra looked at at once, of a quantity that needs each only once."""
 
 _KMS = "km/s"
 _STELLAR_UNITS = {
@@ -49,10 +64,6 @@ _LINE_UNITS = {
 }
 _OF_MODEL = {"model", "used", "weights", "core_wave", "core_err"}
 _STELLAR = tuple(item.name for item in fields(ContinuumFit) if item.name not in _OF_MODEL)
-_PER_GROUP = ("chi2", "dof", "bic", "n_iter", "scatter")
-_NOT_PER_LINE = {*_PER_GROUP, "names", "group", "background", "background_wave", "sky", "flux_cov"}
-_IMAGES = (*_PER_GROUP, "flux_cov")
-_PER_LINE = tuple(item.name for item in fields(LineFit) if item.name not in _NOT_PER_LINE)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +105,17 @@ class StoredSpectra:
     def sky(self) -> Sky | None:
         """Shape of the field, WCS and flux scale."""
         return self.axis.sky
+
+    def mean_flux(self) -> Float[F64, " spectrum"]:
+        """Return the mean flux density over the good pixels of each row; NaN where none is."""
+        mean = np.full(self.n_spectrum, np.nan)
+        for first in range(0, mean.size, _AT_ONCE):
+            rows = slice(first, first + _AT_ONCE)
+            good = (self.mask.take(rows) == 0).sum(axis=1)
+            # Bad pixels are stored as 0.
+            total = self.flux.take(rows).sum(axis=1)
+            mean[rows] = np.divide(total, good, out=mean[rows], where=good > 0)
+        return mean
 
     def take(self, rows: slice | NDArray[Any]) -> Spectra:
         """Return some of the rows, in memory."""
@@ -206,7 +228,7 @@ def write_continuum(
         for rows, part in pieces:
             writer.put("MODEL", rows, part.model)
             writer.put("USED", rows, part.used)
-            order.append(np.arange(stream.n_row)[rows])
+            order.append(row_numbers(rows, stream.n_row))
             # Copies: an empty view would keep the whole array alive.
             parts.append(
                 replace(part, model=part.model[:, :0].copy(), used=part.used[:, :0].copy())
@@ -266,18 +288,18 @@ def write_lines(path: Path, stream: RowStream[LineFit], line_set: LineSet, cards
         image_layout("BACKGROUND", (stream.n_row, n_group, 2), "f8", {"BUNIT": density}),
         *(
             image_layout(name.upper(), (stream.n_row, n_group), getattr(first, name).dtype.str[1:])
-            for name in _PER_GROUP
+            for name in PER_GROUP
         ),
         *_covariance_layouts(first, stream.n_row),
     ]
 
     def fill(writer: RowWriter) -> Sequence[Any]:
         for rows, part in pieces:
-            index = np.arange(stream.n_row)[rows]
+            index = row_numbers(rows, stream.n_row)
             places = (index[:, None] * n_line + np.arange(n_line)).ravel()
             writer.put("LINES", places, np.asarray(_lines_hdu(part, index).data))
             writer.put("BACKGROUND", rows, part.background)
-            for name in _PER_GROUP:
+            for name in PER_GROUP:
                 writer.put(name.upper(), rows, getattr(part, name))
             if part.flux_cov is not None:
                 writer.put("FLUX_COV", rows, part.flux_cov)
@@ -309,8 +331,8 @@ def _lines_hdu(fit: LineFit, bin_id: Index) -> Any:
         "bin_id": np.repeat(bin_id.astype(np.int32), n_line),
         "line": np.tile(np.array(fit.names), n_row),
     }
-    columns.update({name: getattr(fit, name).ravel() for name in _PER_LINE})
-    columns.update({name: getattr(fit, name)[:, fit.group].ravel() for name in _PER_GROUP})
+    columns.update({name: getattr(fit, name).ravel() for name in PER_LINE})
+    columns.update({name: getattr(fit, name)[:, fit.group].ravel() for name in PER_GROUP})
     units = {**_LINE_UNITS, "amplitude": flux_unit(fit.sky, density=True)}
     flux = flux_unit(fit.sky, density=False)
     units.update(dict.fromkeys(_OF_FLUX, flux))
@@ -328,38 +350,6 @@ def _line_list(fit: LineFit, line_set: LineSet) -> dict[str, NDArray[Any]]:
         "ratio_of": np.array([line.ratio_of for line in lines]),
         "ratio": np.array([line.ratio for line in lines]),
     }
-
-
-def read_lines(path: str | Path) -> LineFit:
-    """Read ``lines.fits``."""
-    where = Path(path)
-    with open_fits(where) as hdus:
-        linelist = hdus["LINELIST"].data
-        names = tuple(str(name) for name in linelist["line"])
-        stored = [name for name in _PER_LINE if name in hdus["LINES"].columns.names]
-        columns = _columns(where, hdus["LINES"], stored)
-        return LineFit(
-            names=names,
-            group=native(linelist["group"]),
-            background=native(hdus["BACKGROUND"].data),
-            background_wave=native(hdus["GROUPS"].data["background_wave"]),
-            sky=read_sky(hdus["FIELD"].header),
-            **{name: column.reshape(-1, len(names)) for name, column in columns.items()},
-            **{name: native(hdus[name.upper()].data) for name in _IMAGES if name.upper() in hdus},
-        )
-
-
-def _columns(path: Path, hdu: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Return some columns of a table, without holding the table."""
-    found: dict[str, NDArray[Any]] = {}
-    start = 0
-    for rows in table_rows(path, hdu):
-        for name in names:
-            values = native(rows[name])
-            column = found.setdefault(name, np.empty(int(hdu.header["NAXIS2"]), values.dtype))
-            column[start : start + values.size] = values
-        start += len(rows)
-    return found
 
 
 def _peek(pieces: Iterable[tuple[slice | Index, T]]) -> tuple[T, Iterator[tuple[slice | Index, T]]]:

@@ -97,7 +97,7 @@ def fit_lines(
     for kind in (*plan.kinds, *chain(*plan.after)):
         table["background_wave"][kind.group] = kind.center
     for block in compute.blocks(gas.n_spectrum):
-        part = gas if gas.n_spectrum <= compute.BLOCK else gas.take(block)
+        part = gas if block == slice(0, gas.n_spectrum) else gas.take(block)
         level = None if continuum is None else continuum.model[block]
         depth_err = depth_errors(line_set, plan.wave, part, block, continuum)
         _fit_block(table, block, plan, line_set, Given(part, level, depth_err, options))

@@ -201,14 +201,18 @@ def _see_moments(
 def _see_w80(
     own: _Own, data: _Data, flux: tuple[Pixels, Pixels], edges: Float[Array, " edge"]
 ) -> tuple[Scalar, Scalar]:
-    """Return W80 and its error; the error of its two ends grows as the data's W80 does."""
+    """Return W80 and its error; the error of its two ends grows as the data's W80 does.
+
+    Where that would exceed the velocity of light, as for a line without flux, it is NaN.
+    """
     whole = _touch(edges, own.velocity, _WHOLE * own.sigma)
     seen = _middle_width(flux[0], edges, whole)
     model, per_flux = jax.value_and_grad(_middle_width)(flux[1], edges, whole)
     w80 = seen - model + W80_PER_SIGMA * own.sigma
     growth = seen / model
     by_param = W80_PER_SIGMA * own.sigma_slope
-    return w80, growth * _error(per_flux * jnp.diff(data.edges), by_param, data)
+    error = growth * _error(per_flux * jnp.diff(data.edges), by_param, data)
+    return w80, jnp.where(error < C_KMS, error, jnp.nan)
 
 
 def _touch(edges: Float[Array, " edge"], center: Scalar, reach: Scalar) -> Bool[Array, " pixel"]:

@@ -196,6 +196,11 @@ class LineFit(Brief):
                 like = self.chi2 if item.name == "scatter" else self.flux
                 object.__setattr__(self, item.name, np.full(like.shape, np.nan))
 
+    @property
+    def n_spectrum(self) -> int:
+        """How many rows there are."""
+        return len(self.flux)
+
     def index(self, name: str) -> int:
         """Return the position of a line on the line axis.
 

@@ -65,6 +65,9 @@ class SpectraRows(Protocol):
     def sky(self) -> Sky | None:
         """Shape of the field, WCS and flux scale."""
 
+    def mean_flux(self) -> Float[F64, " spectrum"]:
+        """Return the mean flux density over the good pixels of each row; NaN where none is."""
+
     def take(self, rows: slice | NDArray[Any]) -> Spectra:
         """Return some of the rows, in memory."""
 

@@ -99,6 +99,12 @@ class Spectra(Brief):
         """How many rows there are."""
         return int(self.flux.shape[0])
 
+    def mean_flux(self) -> Float[F64, " spectrum"]:
+        """Return the mean flux density over the good pixels of each row; NaN where none is."""
+        good, total = (~self.mask).sum(axis=1), self.flux.sum(axis=1)
+        empty = np.full(total.shape, np.nan)
+        return np.asarray(np.divide(total, good, out=empty, where=good > 0))
+
     def subtract(self, continuum: ContinuumFit | ArrayLike) -> Spectra:
         """Return the nebular spectra: these minus a continuum ``[spectrum, wave]``.
 

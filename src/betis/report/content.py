@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from betis.arrays import F64, Index
+from betis.arrays import B8, F64, Index
 from betis.derived import Derived
 from betis.errors import InputError
 from betis.linelist import LineSet
@@ -70,6 +70,7 @@ class ReportContent:
     timings: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     recovery: tuple[tuple[str, ...], ...] = ()
+    _reaching: dict[float, Bool[B8, "bin line"]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Check that the products belong together."""
@@ -77,7 +78,7 @@ class ReportContent:
             "bins": self.bins.n_bin,
             "spectra": self.spectra.n_spectrum,
             "continuum fits": self.continuum.table.flags.size,
-            "line fits": len(self.lines.flux),
+            "line fits": self.lines.n_spectrum,
         }
         if len(set(rows.values())) != 1:
             found = ", ".join(f"{count} {name}" for name, count in rows.items())
@@ -91,6 +92,19 @@ class ReportContent:
                 f"the report was given images of the shapes {sorted(shapes)}, where the field has "
                 f"{tuple(self.sky.shape)}; give it the products of one run"
             )
+
+    def reaches(self, snr: float) -> Bool[B8, "bin line"]:
+        """Tell which lines have this S/N, of either sign for those in absorption.
+
+        Remembered, since many figures ask for it.
+        """
+        if snr not in self._reaching:
+            absorbed = {line.name for line in self.line_set.lines if line.absorption}
+            either = np.array([name in absorbed for name in self.lines.names], dtype=bool)
+            found = self.lines.snr >= snr
+            found[:, either] |= self.lines.snr[:, either] <= -snr
+            self._reaching[snr] = found
+        return self._reaching[snr]
 
     def label(self, name: str) -> str:
         """Return what figures call a line, or each line of a sum or a list of several.

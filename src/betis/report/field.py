@@ -5,15 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from betis.arrays import B8, F64, I32
+from betis.arrays import B8, F64, I32, U8
 from betis.io.wcs import celestial_wcs
 from betis.products import Sky
-from betis.report.canvas import FAINT, INK, finite, new_figure, plain, set_plain_ticks, to_png
+from betis.report.canvas import DPI, FAINT, INK, finite, new_figure, plain, set_plain_ticks, to_png
 from betis.report.page import Panel, Picture
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 _IMAGE, _LEFT, _RIGHT, _BOTTOM, _TOP = 2.9, 0.72, 0.85, 0.44, 0.28
 """Width of the image and the margins round it, inches: all maps of a field line up."""
 _MAX_HEIGHT = 6.0
+
+_HOURS = ("ʰ", "ᵐ", "ˢ")
+"""Letters rather than what astropy sets as a formula, which takes longer than the map itself."""
 
 _BAR_LENGTHS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
 """Arcsec."""
@@ -93,11 +97,40 @@ def draw_image(sky: Sky, image: FieldImage) -> Panel:
 
 def sky_axes(sky: Sky) -> tuple[Figure, Any]:
     """Return a figure whose one axes have the field's celestial coordinates, or pixels."""
+    size, place = _layout(sky)
+    figure = new_figure(*size, layout=None)
+    axes: Any = figure.add_axes(place)
+    axes.set_axis_off()
+    _show_field(axes, sky)
+    figure.figimage(_frame(sky.shape, tuple(sky.wcs.items())), origin="upper", zorder=3)
+    return figure, axes
+
+
+def _layout(sky: Sky) -> tuple[tuple[float, float], tuple[float, float, float, float]]:
+    """Return the size of the figure, inches, and the place of the axes in it, shares of that."""
     width, height = _image_size(sky)
     whole_width, whole_height = width + _LEFT + _RIGHT, height + _BOTTOM + _TOP
-    figure = new_figure(whole_width, whole_height, layout=None)
     left, bottom = _LEFT / whole_width, _BOTTOM / whole_height
     place = (left, bottom, width / whole_width, height / whole_height)
+    return (whole_width, whole_height), place
+
+
+def _show_field(axes: Any, sky: Sky) -> None:
+    axes.set_aspect("equal")
+    axes.set_xlim(-0.5, sky.shape[1] - 0.5)
+    axes.set_ylim(-0.5, sky.shape[0] - 0.5)
+
+
+@lru_cache(maxsize=2)
+def _frame(shape: tuple[int, int], cards: tuple[tuple[str, Any], ...]) -> Int[U8, "row column 4"]:
+    """Return what all maps of a field have round them and above them, transparent elsewhere.
+
+    Ticks, labels and scale bar take longer than a map, so they are drawn once.
+    """
+    sky = Sky(shape=shape, wcs=dict(cards))
+    size, place = _layout(sky)
+    figure = new_figure(*size, layout=None)
+    figure.set_dpi(DPI)
     wcs = field_wcs(sky)
     if wcs is None:
         axes: Any = figure.add_axes(place)
@@ -106,9 +139,12 @@ def sky_axes(sky: Sky) -> tuple[Figure, Any]:
         axes = figure.add_axes(place, projection=wcs)
         _label_sky(axes)
         _draw_scale_bar(axes, sky, wcs)
-    axes.set_xlim(-0.5, sky.shape[1] - 0.5)
-    axes.set_ylim(-0.5, sky.shape[0] - 0.5)
-    return figure, axes
+    _show_field(axes, sky)
+    figure.patch.set_alpha(0.0)
+    axes.patch.set_alpha(0.0)
+    canvas: Any = figure.canvas
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())
 
 
 def field_wcs(sky: Sky) -> Any:
@@ -171,6 +207,8 @@ def _draw_color_bar(figure: Figure, axes: Axes, artist: AxesImage, image: FieldI
 
 def _label_sky(axes: Any) -> None:
     for coordinate, name in zip(axes.coords, ("RA", "Dec"), strict=True):
+        if coordinate.get_format_unit() == "hourangle":
+            coordinate.set_separator(_HOURS)
         coordinate.set_axislabel(name, minpad=0.5)
         coordinate.set_ticks(number=4)
         coordinate.set_ticklabel(exclude_overlapping=True)

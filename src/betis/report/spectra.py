@@ -26,8 +26,6 @@ ZOOMS = (("Hβ and [O III]", 4820.0, 5050.0), ("Hα to [S II]", 6500.0, 6780.0))
 
 _RESIDUAL_LIMIT = 6.0
 _DATA, _MASKED = "#4a5462", "#ecdff0"
-_BLOCK = 128
-"""Spectra looked at at once."""
 _FEWEST_PIXELS = 10
 """That make a close-up."""
 
@@ -92,14 +90,7 @@ def choose_rows(content: ReportContent) -> dict[int, str]:
 
 def brightness(content: ReportContent) -> Float[F64, " spectrum"]:
     """Return the mean flux density per spaxel over the good pixels; NaN where there is none."""
-    bright = np.full(content.spectra.n_spectrum, np.nan)
-    for first in range(0, bright.size, _BLOCK):
-        rows = slice(first, first + _BLOCK)
-        part = content.spectra.take(rows)
-        good, total = (~part.mask).sum(axis=1), part.flux.sum(axis=1)
-        mean = np.divide(total, good, out=np.full(total.shape, np.nan), where=good > 0)
-        bright[rows] = mean / np.maximum(part.n_spaxel, 1)
-    return bright
+    return np.asarray(content.spectra.mean_flux() / np.maximum(content.spectra.n_spaxel, 1))
 
 
 def flux_limits(drawn: Drawn, where: Bool[B8, " wave"], *, whole: bool) -> tuple[float, float]:
@@ -187,16 +178,16 @@ def prepare_row(content: ReportContent, row: int, model: F64) -> Drawn:
 
 
 def _line_places(content: ReportContent, row: int) -> tuple[tuple[str, float, bool], ...]:
-    spectra, fit = content.spectra, content.lines
+    spectra, fit = content.spectra, content.lines.take(slice(row, row + 1))
     seen = detected(content)[row]
     places = content.line_set.waves(spectra.medium, spectra.redshift)
     nominal = dict(zip(content.line_set.names, places, strict=True))
     found = []
-    for column, (name, wave) in enumerate(zip(fit.names, fit.wave_obs[row], strict=True)):
+    for column, (name, wave) in enumerate(zip(fit.names, fit.wave_obs[0], strict=True)):
         place = float(wave) if np.isfinite(wave) else float(nominal.get(name, np.nan))
         if spectra.wave[0] < place < spectra.wave[-1]:
             found.append((column, (content.label(name), place, bool(seen[column]))))
-    strength = np.nan_to_num(np.abs(fit.amplitude[row]), nan=-1.0)
+    strength = np.nan_to_num(np.abs(fit.amplitude[0]), nan=-1.0)
     return tuple(line for _, line in sorted(found, key=lambda item: -strength[item[0]]))
 
 

@@ -94,10 +94,7 @@ def shown_lines(content: ReportContent) -> list[Measured]:
 
 def detected(content: ReportContent) -> Bool[B8, "bin line"]:
     """Return where the S/N is at least `DETECTION`, of either sign for absorption lines."""
-    absorbed = {line.name for line in content.line_set.lines if line.absorption}
-    either = np.array([name in absorbed for name in content.lines.names], dtype=bool)
-    snr = np.nan_to_num(content.lines.snr, nan=0.0)
-    return np.asarray(np.where(either, np.abs(snr), snr) >= DETECTION)
+    return content.reaches(DETECTION)
 
 
 def reached(content: ReportContent) -> Bool[B8, " bin"]:
