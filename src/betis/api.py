@@ -314,7 +314,7 @@ def run(
     **options
         The flags of the command line (`betis.config.FLAGS`), with underscores: instrument, arm, av,
         ebv, dust_map, rescale_noise, snr_line, snr_method, target_snr, binning, correlation,
-        strict_snr, regions_map, continuum, templates, line_set, components, device, cores.
+        strict_snr, regions_map, continuum, templates, line_set, components, device, cores, dask.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import lsq_linear, nnls
 
-from betis.continuum.bounded import solve_bounded, swept_table
+from betis.continuum.bounded import solve_bounded, swept_table, with_secant
 
 N, M = 12, 40
 
@@ -66,3 +66,33 @@ def test_a_variable_that_nothing_depends_on_stays_where_it_starts():
     mine, _ = solve(design.T @ design, design.T @ target, np.zeros(N), np.full(N, 1e9), start)
     assert mine[3] >= 0
     assert np.isfinite(mine).all()
+
+
+@given(seed=st.integers(0, 2**31))
+def test_a_secant_gives_the_table_of_the_matrix_that_agrees_with_it(seed):
+    design, _, rng = problem(seed)
+    hessian, free = design.T @ design, rng.random(N) < 0.6
+    step = rng.normal(size=N)
+    expected = hessian @ step
+    found = expected * rng.uniform(0.5, 2.0, N) + 3.0 * step
+    curvature = step @ found
+    if curvature < 0.2 * step @ expected:
+        found, curvature = 2.0 * expected, 2.0 * step @ expected
+    wanted = hessian - np.outer(expected, expected) / (step @ expected)
+    wanted += np.outer(found, found) / curvature
+    np.testing.assert_allclose(wanted @ step, found)
+    mine = with_secant(swept_table(hessian, free), step, expected, found)
+    plain = swept_table(jnp.asarray(wanted), jnp.asarray(free))
+    ratio = np.asarray(plain.scale / mine.scale)
+    sides = np.where(free, 1.0 / ratio, ratio)
+    theirs = np.asarray(plain.swept) * sides[:, None] * sides
+    np.testing.assert_allclose(mine.swept, theirs, rtol=0, atol=1e-6 * np.abs(theirs).max())
+
+
+def test_a_secant_without_curvature_changes_nothing():
+    design, _, rng = problem(3)
+    hessian, step = design.T @ design, rng.normal(size=N)
+    table = swept_table(hessian, np.ones(N, bool))
+    for found in (np.zeros(N), -hessian @ step, 0.05 * hessian @ step):
+        same = with_secant(table, step, hessian @ step, found)
+        np.testing.assert_array_equal(same.swept, table.swept)

@@ -12,7 +12,15 @@ from numpy.polynomial.legendre import legval
 from betis.continuum.fit import template_engine
 from betis.continuum.kernel import error_row, fit_row, start_row
 from betis.continuum.kinematics import Kinematics
-from betis.continuum.model import Grid, evaluate, losvd_at, model_and_slopes, project
+from betis.continuum.model import (
+    Grid,
+    evaluate,
+    losvd_at,
+    model_and_slopes,
+    project,
+    pull_of,
+    stars_at,
+)
 from betis.continuum.smoothness import unevenness
 from betis.continuum.templates import Range, Shape, prepare_base
 from betis.extinction import extinction_curve
@@ -69,6 +77,18 @@ class TestModel:
         for number in (0, 7, templates.n_template - 1):
             model = evaluate(grid, stars, jnp.eye(templates.n_template)[number])
             assert float(pull[number]) == pytest.approx(float(values @ model), rel=1e-9, abs=1e-9)
+
+    def test_the_pull_is_that_of_the_slopes(self, grid, templates):
+        light = jnp.linspace(0.0, 0.1, templates.n_template)
+        losvd = losvd_at(grid, EVERYTHING)
+        values = np.random.default_rng(3).normal(size=grid.dust.size)
+        stars = stars_at(grid, light, losvd)
+        on_templates, on_params = pull_of(grid, EVERYTHING, values, stars, losvd)
+        slopes = model_and_slopes(grid, EVERYTHING, light, losvd)[1]
+        np.testing.assert_allclose(on_params, slopes @ values, rtol=1e-9)
+        np.testing.assert_allclose(
+            on_templates, project(grid, EVERYTHING, values, losvd), rtol=1e-12
+        )
 
     def test_the_moments_are_those_of_the_velocity_distribution(self, grid):
         # Its transform against a sum over velocities: van der Marel & Franx 1993, eq. 9.

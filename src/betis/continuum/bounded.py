@@ -9,6 +9,8 @@ from jaxtyping import Array, Bool, Float
 _LEAST_PIVOT = 1e-10
 """Of a unit diagonal: variables nearly alike share the light in one way only."""
 _STEPS_PER_VARIABLE = 3
+_LEAST_CURVATURE = 0.1
+"""Along a step, over what was expected: with less, the next would go further than is known."""
 
 
 class Table(NamedTuple):
@@ -40,6 +42,8 @@ class Solution(NamedTuple):
         How far ``z H z - 2 linear z`` has fallen from the start.
     solved
         Whether no variable can lower it any more.
+    pull : [n]
+        What is left of it there.
     table
         Swept by what is free there; another right-hand side begins with it.
     """
@@ -47,6 +51,7 @@ class Solution(NamedTuple):
     values: Float[Array, " n"]
     gain: Float[Array, ""]
     solved: Bool[Array, ""]
+    pull: Float[Array, " n"]
     table: Table
 
 
@@ -91,6 +96,47 @@ def inverse_product(
     """Return ``one H^-1 other`` over the variables that a table has been swept by."""
     share = jnp.where(table.free, 1 / table.scale, 0.0)
     return -((one * share) @ table.swept @ (other * share).T)
+
+
+def with_secant(
+    table: Table,
+    step: Float[Array, " n"],
+    expected: Float[Array, " n"],
+    found: Float[Array, " n"],
+) -> Table:
+    """Return the table of a matrix that takes a step to what was found in place of the expected.
+
+    Parameters
+    ----------
+    table
+        Of ``H``.
+    step, expected, found : [n]
+        A step, ``H step``, and by how much the pull fell along it. Where that has next to no
+        curvature along the step the table stays.
+
+    References
+    ----------
+    The formula of Broyden, Fletcher, Goldfarb and Shanno: Nocedal & Wright 2006, Numerical
+    Optimization, eq. 6.19.
+    """
+    before, after = step @ expected, step @ found
+    good = after > _LEAST_CURVATURE * before
+    grown = _with_square(table, found, after, good)
+    return _with_square(grown, expected, -before, good)
+
+
+def _with_square(
+    table: Table, vector: Float[Array, " n"], divisor: Float[Array, ""], wanted: Array
+) -> Table:
+    """Return the table of ``H + vector vector^T / divisor``, or the same.
+
+    The square comes in as one variable more, ``-divisor`` on the diagonal, that is swept out.
+    """
+    unit = vector / table.scale
+    column = jnp.where(table.free, 0.0, unit) - table.swept @ jnp.where(table.free, unit, 0.0)
+    pivot = -divisor - jnp.sum(jnp.where(table.free, column * unit, 0.0))
+    pivot = jnp.where(wanted & (pivot != 0), pivot, jnp.inf)
+    return table._replace(swept=table.swept - column[:, None] * (column / pivot))
 
 
 def solve_bounded(
@@ -140,7 +186,7 @@ def solve_bounded(
     found = Table(end.swept, table.scale, end.free)
     # Rounding must not take a value past the bound that it sits on.
     values = jnp.clip(end.values / table.scale, *bounds)
-    return Solution(values, end.gain, end.done, found)
+    return Solution(values, end.gain, end.done, end.pull * table.scale, found)
 
 
 def _advance(

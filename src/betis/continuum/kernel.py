@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from betis.continuum.bounded import Table, inverse_product, solve_bounded, swept_table
+from betis.continuum.bounded import Table, inverse_product, solve_bounded, swept_table, with_secant
 from betis.continuum.model import (
     Grid,
     coarse_sum,
@@ -20,8 +20,11 @@ from betis.continuum.model import (
     kept,
     losvd_at,
     model_and_slopes,
+    model_of,
     project,
+    pull_of,
     shapes_at,
+    stars_at,
 )
 
 _SHRINK, _MAX_SHRINK = 0.35, 6
@@ -29,9 +32,9 @@ _CHI2_TOLERANCE = 1e-4
 """A fit is done when a step promises less than this; 0.01 of an error bar in a parameter."""
 _CHI2_NEGLIGIBLE = 0.05
 _SCAN_COMPONENTS = 6
-_FALL = 0.1
+_FALL = 0.5
 """A step on an old matrix must lower the promise to this share for another to be worth it."""
-_MAX_FOLLOW = 2
+_MAX_FOLLOW = 4
 
 
 class RowFit(NamedTuple):
@@ -71,10 +74,21 @@ class _Row(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """A step from the best point: where it leads, and how often it has been shortened."""
+    """A step from the best point.
+
+    Attributes
+    ----------
+    params, light
+        Where it leads.
+    falls : [template + param]
+        By how much the pull should fall on the way.
+    n_shrink
+        How often it has been shortened.
+    """
 
     params: Float[Array, " param"]
     light: Float[Array, " template"]
+    falls: Float[Array, " n"]
     n_shrink: Array
 
 
@@ -114,10 +128,14 @@ def start_row(
     grid = Grid(*arrays)
     spread = jnp.sqrt(coarse_sum(grid, jnp.square(weight)))
     scaled = coarse_sum(grid, flux * jnp.square(weight)) / jnp.where(spread > 0, spread, 1.0)
+    spread, scaled = spread.astype(start_shapes.dtype), scaled.astype(start_shapes.dtype)
+
+    dust = grid.coarse_dust.astype(start_shapes.dtype)
 
     def chi2(few: Float[Array, "component coarse"]) -> Float[Array, ""]:
-        design = jnp.concatenate([few, few[:2] * grid.coarse_dust]) * spread
-        normal, right = design @ design.T, design @ scaled
+        design = jnp.concatenate([few, few[:2] * dust]) * spread
+        normal = (design @ design.T).astype(weight.dtype)
+        right = (design @ scaled).astype(weight.dtype)
         table = swept_table(normal, jnp.ones(right.size, bool))
         return -inverse_product(table, right[None], right[None])[0, 0]
 
@@ -126,7 +144,7 @@ def start_row(
     losvd = losvd_at(grid, params)
     pull = project(grid, params, flux * jnp.square(weight), losvd)
     shapes = kept(start_shapes[best] * spread)
-    normal = _of_templates(grid, _product(shapes, shapes), weight)
+    normal = _of_templates(grid, _product(shapes, shapes).astype(weight.dtype), weight)
     light = jnp.zeros_like(pull)
     table = swept_table(normal, light > 0)
     tolerance = 1e-7 * jnp.sum(jnp.square(flux * weight))
@@ -211,17 +229,19 @@ def _measure(
 ) -> RowFit:
     """Return a row at a point from which no step has been planned."""
     losvd = losvd_at(grid, params)
-    model, slopes = model_and_slopes(grid, params, light, losvd)
+    stars = stars_at(grid, light, losvd)
+    model = model_of(grid, params, stars)
     residual = (row.flux - model) * row.weight
-    weighted = residual * row.weight
+    templates, others = pull_of(grid, params, residual * row.weight, stars, losvd)
     rough = grid.penalty @ light
+    pull = jnp.concatenate([templates - rough, others])
     false = jnp.asarray(False)
     return RowFit(
         params=params,
         light=light,
         model=model,
         merit=jnp.sum(jnp.square(residual)) + light @ rough,
-        pull=jnp.concatenate([project(grid, params, weighted, losvd) - rough, slopes @ weighted]),
+        pull=pull,
         promise=jnp.full_like(params[0], jnp.inf),
         is_stuck=false,
         converged=false,
@@ -234,8 +254,8 @@ def _normal(grid: Grid, row: _Row, point: RowFit) -> Float[Array, "n n"]:
     weight = jnp.square(row.weight)
     losvd = losvd_at(grid, point.params)
     directions = directions_at(grid, point.params, point.light, losvd)
-    scaled = kept(directions * jnp.sqrt(coarse_sum(grid, weight)))
-    curvature = _product(scaled, scaled)
+    scaled = kept(directions * jnp.sqrt(coarse_sum(grid, weight)).astype(directions.dtype))
+    curvature = _product(scaled, scaled).astype(weight.dtype)
     count = grid.mixing.shape[1]
     cross = grid.mixing @ curvature[:count, count:]
     light = _of_templates(grid, curvature[:count, :count], row.weight)
@@ -258,11 +278,20 @@ def _products(
 
 
 _one_by_one: Any = jax.custom_batching.sequential_vmap
-_product: Callable[[Array, Array], Array] = _one_by_one(_products)
-"""One spectrum's directions fit the cache of a core, those of several do not: one by one.
+_products_one_by_one: Callable[[Array, Array], Array] = _one_by_one(_products)
 
-Nor is LAPACK called: jaxlib 0.10.2 shares out larger batches of it over threads that two host
-devices may all hold while they wait."""
+
+def _product(
+    one: Float[Array, "row point"], other: Float[Array, "column point"]
+) -> Float[Array, "row column"]:
+    """Return all products of two spectra's points, on the CPU for one row of a chunk at a time.
+
+    One spectrum's directions fit the cache of a core, those of several do not; a GPU takes all
+    rows together. Nor is LAPACK called: jaxlib 0.10.2 shares out larger batches of it over threads
+    that two host devices may all hold while they wait.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    return _products_one_by_one(one, other) if on_cpu else _products(one, other)
 
 
 def _follow(grid: Grid, row: _Row, state: RowFit) -> RowFit:
@@ -282,7 +311,11 @@ def _follow(grid: Grid, row: _Row, state: RowFit) -> RowFit:
 def _advance(grid: Grid, row: _Row, now: _Following) -> _Following:
     """Try a step: keep it and plan the next, or come back nearer to the best point."""
     tried = _measure(grid, row, now.step.params, now.step.light)
-    tried, onward, table = _plan(row, tried, now.table)
+    gone = jnp.concatenate([tried.light - now.best.light, tried.params - now.best.params])
+    # Where the model bends, the matrix is wrong along the step, and the exact pulls at its ends say
+    # by how much: without it, narrow stars in noise go to and fro between too long steps.
+    table = with_secant(now.table, gone, now.step.falls, now.best.pull - tried.pull)
+    tried, onward, table = _plan(row, tried, table)
     is_better = tried.merit < now.best.merit
     falls = ~tried.done & (tried.promise < _FALL * now.best.promise)
     shorter = _shortened(now.best, now.step)
@@ -318,6 +351,7 @@ def _plan(row: _Row, state: RowFit, table: Table) -> tuple[RowFit, _Step, Table]
     step = _Step(
         jnp.clip(params + change, row.bounds[0], row.bounds[1]),
         found.values[: light.size],
+        state.pull - found.pull,
         jnp.zeros((), jnp.int32),
     )
     state = state._replace(promise=found.gain, converged=is_small & found.solved, done=is_small)
@@ -336,6 +370,7 @@ def _shortened(best: RowFit, step: _Step) -> _Step:
     return _Step(
         best.params + _SHRINK * (step.params - best.params),
         best.light + _SHRINK * (step.light - best.light),
+        _SHRINK * step.falls,
         step.n_shrink + 1,
     )
 

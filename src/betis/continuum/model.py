@@ -58,7 +58,8 @@ class Grid(NamedTuple):
         See `Points`.
     components : complex [component, coarse frequency]
         Fourier transform of the values of a reduced base on a coarser ring, which gives the
-        directions of the fit.
+        directions of the fit. In single precision: its components are orthogonal, and of those
+        that stand for little the error is as small.
     coarse_filter : [coarse frequency]
         From the transform of coefficients to that of values there.
     mixing, rest : [template, component], [template]
@@ -116,6 +117,21 @@ class Losvd(NamedTuple):
     by_param: Complex[Array, "kinematic frequency"]
 
 
+class Stars(NamedTuple):
+    """The stars of a row, without what they are seen through.
+
+    Attributes
+    ----------
+    mixture : complex [frequency]
+        Transform of the templates by their light, at rest.
+    broadened : [wave]
+        Shifted and broadened, at the pixels.
+    """
+
+    mixture: Complex[Array, " frequency"]
+    broadened: Float[Array, " wave"]
+
+
 def n_kinematic(grid: Grid, params: Float[Array, " param"]) -> int:
     """Return how many parameters the velocity distribution has: 2 or 4."""
     return params.size - 1 - len(grid.multiplicative) - len(grid.additive)
@@ -125,9 +141,44 @@ def evaluate(
     grid: Grid, params: Float[Array, " param"], light: Float[Array, " template"]
 ) -> Float[Array, " wave"]:
     """Return the model at the data's pixels."""
-    losvd = losvd_at(grid, params)
-    stars = at_pixels(grid, (_mixture(grid, light) * losvd.transform)[None])[0]
-    return stars * transmission(grid, grid.pixels, params) + _added(grid.pixels, params)
+    return model_of(grid, params, stars_at(grid, light, losvd_at(grid, params)))
+
+
+def stars_at(grid: Grid, light: Float[Array, " template"], losvd: Losvd) -> Stars:
+    """Return the stars of this light, shifted and broadened."""
+    mixture = _mixture(grid, light)
+    return Stars(mixture, kept(at_pixels(grid, (mixture * losvd.transform)[None])[0]))
+
+
+def model_of(grid: Grid, params: Float[Array, " param"], stars: Stars) -> Float[Array, " wave"]:
+    """Return the model at the data's pixels; ``stars`` are those at these parameters."""
+    screen = transmission(grid, grid.pixels, params)
+    return stars.broadened * screen + _added(grid.pixels, params)
+
+
+def pull_of(
+    grid: Grid,
+    params: Float[Array, " param"],
+    values: Float[Array, " wave"],
+    stars: Stars,
+    losvd: Losvd,
+) -> tuple[Float[Array, " template"], Float[Array, " param"]]:
+    """Return the sums of ``values`` times each template and times each derivative of the model.
+
+    They are those of `model_and_slopes`, without the slopes: the transform of the values, times
+    that of the stars, gives the sums for the kinematics as it gives them for the templates.
+    """
+    screened = values * transmission(grid, grid.pixels, params)
+    back = _read_back(grid, screened)
+    n_av, points = n_kinematic(grid, params), grid.pixels
+    kinematic = jnp.real(losvd.by_param @ (back * stars.mixture))
+    by_av = LOG_PER_MAG * jnp.sum(points.dust * stars.broadened * screened)
+    parts = [kinematic, by_av[None]]
+    if len(points.multiplicative):
+        screen = jnp.exp(LOG_PER_MAG * params[n_av] * points.dust)
+        parts.append(points.multiplicative @ (stars.broadened * screen * values))
+    parts.append(points.additive @ values)
+    return _onto_templates(grid, back * losvd.transform), jnp.concatenate(parts)
 
 
 def model_and_slopes(
@@ -144,15 +195,20 @@ def model_and_slopes(
 def directions_at(
     grid: Grid, params: Float[Array, " param"], light: Float[Array, " template"], losvd: Losvd
 ) -> Float[Array, "direction coarse"]:
-    """Return the reduced base and the derivatives of the model, on the coarse ring."""
+    """Return the reduced base and the derivatives of the model, on the coarse ring.
+
+    In the precision of the reduced base.
+    """
     size, n_point = grid.coarse_filter.size, grid.coarse_dust.size
     coarse = Losvd(losvd.transform[:size], losvd.by_param[:, :size])
     stars = _spectra(_mixture(grid, light)[:size] * grid.coarse_filter, coarse)
-    spectra = jnp.concatenate([grid.components * coarse.transform, stars])
+    components = grid.components * coarse.transform.astype(grid.components.dtype)
+    spectra = jnp.concatenate([components, stars.astype(components.dtype)])
     values = jnp.fft.irfft(spectra, n_point)
     count = len(grid.components)
+    screen = transmission(grid, grid.coarse, params).astype(values.dtype)
     slopes = _model_and_slopes(grid, grid.coarse, params, values[count:])[1]
-    return jnp.concatenate([values[:count] * transmission(grid, grid.coarse, params), slopes])
+    return jnp.concatenate([values[:count] * screen, slopes.astype(values.dtype)])
 
 
 def shapes_at(
@@ -180,12 +236,24 @@ def project(
     One transform of the values takes the place of one of each template: the correlation with the
     velocity distribution is the adjoint of the convolution. ``losvd`` is that at ``params``.
     """
-    read = values * transmission(grid, grid.pixels, params)
-    spread = _gathered(kept(read), grid.readers, grid.shares)
-    back = jnp.conj(jnp.fft.rfft(spread)) * losvd.transform
-    # Of a real transform each frequency but the first and the last stands for two.
-    twice = jnp.full(back.shape, 2.0 / spread.size).at[jnp.array([0, -1])].set(1.0 / spread.size)
-    parts = kept(jnp.concatenate([back.real * twice, -back.imag * twice]))
+    back = _read_back(grid, values * transmission(grid, grid.pixels, params))
+    return _onto_templates(grid, back * losvd.transform)
+
+
+def _read_back(grid: Grid, values: Float[Array, " wave"]) -> Complex[Array, " frequency"]:
+    """Return what, times the transform of a spectrum and summed, is the sum over the pixels.
+
+    Of that sum the real part. Of a real transform each frequency but the first and the last stands
+    for two.
+    """
+    spread = _gathered(kept(values), grid.readers, grid.shares)
+    twice = jnp.full(grid.frequency.size, 2.0 / spread.size)
+    twice = twice.at[jnp.array([0, -1])].set(1.0 / spread.size)
+    return jnp.asarray(jnp.conj(jnp.fft.rfft(spread)) * twice)
+
+
+def _onto_templates(grid: Grid, back: Complex[Array, " frequency"]) -> Float[Array, " template"]:
+    parts = kept(jnp.concatenate([back.real, -back.imag]))
     return jnp.asarray(grid.templates.reshape(len(grid.templates), -1) @ parts)
 
 

@@ -21,7 +21,9 @@ from betis.wavelength import C_KMS
 _PHASES = (3, 3, 6, 24)
 """Normal matrices after which converged rows leave the batch."""
 _CLIP_ROUNDS = 2
-_FEW_LIT = 16
+_CHUNK = 4
+"""Rows that a host core takes at once: they must fit its cache."""
+_FEW_LIT = (8, 16)
 _SCAN_STEP, _SCAN_SIGMA = 200.0, 150.0
 _START_SIGMA, _START_AV = 120.0, 0.3
 _MAX_MOMENT = 0.3
@@ -115,7 +117,7 @@ def make_setup(
     """Bring what all rows see to the devices, once."""
     arrays = compute.replicate(list(grid))
     starts = _start_params(limits, n_moment)
-    shapes = compute.map_rows(_start_shapes, [starts], arrays, chunk=_chunk())
+    shapes = compute.map_rows(_start_shapes, [starts], arrays, chunk=_CHUNK)
     return Setup(arrays, compute.replicate([starts, shapes]), limits, compute.replicate(contrast))
 
 
@@ -132,8 +134,9 @@ def _start_shapes(params: Any, *arrays: Any) -> Any:
     grid = Grid(*arrays)
     wide = params.at[1].set(_SCAN_SIGMA**2)
     transform = losvd_at(grid, wide).transform[: grid.coarse_filter.size]
-    values = jax.numpy.fft.irfft(grid.components * transform, grid.coarse_dust.size)
-    return values * transmission(grid, grid.coarse, params)
+    broadened = grid.components * transform.astype(grid.components.dtype)
+    values = jax.numpy.fft.irfft(broadened, grid.coarse_dust.size)
+    return values * transmission(grid, grid.coarse, params).astype(values.dtype)
 
 
 def begin(
@@ -211,7 +214,7 @@ def _map(
     data = [rows.flux[index] * used, rows.weight[index] * used, rows.bounds[index]]
     if stands:
         data += [rows.params[index], rows.light[index]]
-    return compute.map_rows(kernel, data, [*shared, *setup.grid], chunk=_chunk())
+    return compute.map_rows(kernel, data, [*shared, *setup.grid], chunk=_CHUNK)
 
 
 def _measure_errors(
@@ -219,11 +222,14 @@ def _measure_errors(
 ) -> None:
     """Find the covariance of the parameters and the errors in the cores of lines, in place.
 
-    Few rows have light in many templates; these are taken by themselves.
+    Few rows have light in many templates; those that have it in as few are taken together.
     """
+    n_template = rows.light.shape[1]
     n_lit = (rows.light[index] > 0).sum(axis=1)
-    few = min(_FEW_LIT, rows.light.shape[1])
-    for n_slot, some in ((few, index[n_lit <= few]), (rows.light.shape[1], index[n_lit > few])):
+    sizes = np.array(sorted({min(few, n_template) for few in (*_FEW_LIT, n_template)}))
+    kind = np.searchsorted(sizes, n_lit)
+    for number, n_slot in enumerate(sizes):
+        some = index[kind == number]
         if some.size:
             data = [
                 (rows.weight * rows.used)[some],
@@ -231,13 +237,8 @@ def _measure_errors(
             ]
             shared = [np.arange(n_slot), setup.contrast, *setup.grid]
             rows.covariance[some], rows.core_err[some] = compute.map_rows(
-                error_row, data, shared, chunk=_chunk(), progress=progress
+                error_row, data, shared, chunk=_CHUNK, progress=progress
             )
-
-
-def _chunk() -> int:
-    """Return the rows a device takes at once: few where they must fit its cache."""
-    return 4 if jax.default_backend() == "cpu" else 256
 
 
 def _clip(rows: Rows, index: Index, mask: Bool[B8, "spectrum wave"], limit: float) -> Index:

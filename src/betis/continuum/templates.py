@@ -331,7 +331,7 @@ def _coarse(
     first, taps, inside = _linear_interpolation(points, pixels)
     readers, shares = _transposed(first, taps * inside, n_point)
     return {
-        "components": components[:, :size] * to_values,
+        "components": (components[:, :size] * to_values).astype(np.complex64),
         "coarse_filter": to_values,
         "mixing": mixing,
         "rest": rest,

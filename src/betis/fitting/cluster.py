@@ -13,10 +13,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from betis.compute import Progress
-from betis.errors import ConfigError, InputError, RunFolderError
+from betis.errors import ConfigError, FitError, InputError, RunFolderError
 from betis.fitting.fitters import FitT, Fitter, pieces_of
 from betis.fitting.guard import flagged
 from betis.fitting.task import Task, run_block
@@ -99,12 +100,20 @@ def _local_client(n_worker: int, cores: int, opened: ExitStack) -> Client:
 
     settings = {"distributed.scheduler.allowed-failures": _DEATHS}
     opened.enter_context(dask.config.set(settings))
-    cluster = LocalCluster(
-        n_workers=n_worker,
-        threads_per_worker=max(1, cores // n_worker),
-        processes=True,
-        dashboard_address=None,
-    )
+    scratch = opened.enter_context(TemporaryDirectory(prefix="betis-"))
+    try:
+        cluster = LocalCluster(
+            n_workers=n_worker,
+            threads_per_worker=max(1, cores // n_worker),
+            processes=True,
+            dashboard_address=":0",
+            local_directory=scratch,
+        )
+    except (OSError, RuntimeError) as error:
+        raise FitError(
+            f"the processes of compute.dask = {_LOCAL}{n_worker} could not be started "
+            f"({str(error).rstrip('.')}); run again, it goes on from there, or ask for fewer"
+        ) from error
     opened.enter_context(cluster)
     return Client(cluster)
 
