@@ -164,8 +164,18 @@ class Run:
         self.listener.begin(name, total)
 
     def _is_valid(self, name: str) -> bool:
+        """Tell whether a product holds: its key, and what it was made from as it is there now."""
         file = self.stages[name].file
-        return bool(file) and self.folder.key_of(file) == self.key(name)
+        if not file or self.folder.key_of(file) != self.key(name):
+            return False
+        known = self.folder.provenance().get("stages", {}).get(file, {}).get("from", {})
+        return all(known.get(need, found) == found for need, found in self._sources(name).items())
+
+    def _sources(self, name: str) -> dict[str, str]:
+        """Return the contents of the products that a stage reads, those that are there."""
+        files = [self.stages[need].file for need in self.stages[name].needs]
+        found = {file: self.folder.content_of(file) for file in files if file}
+        return {file: content for file, content in found.items() if content}
 
     def _read(self, name: str) -> Any:
         """Return a product from disk; None where it was damaged there, so that it is made anew."""
@@ -204,6 +214,7 @@ class Run:
             "key": self.key(name),
             "seconds": round(seconds, 3),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "from": self._sources(name),
         }
         self.folder.note({"stages": {stage.file: facts}})
 

@@ -9,7 +9,7 @@ from betis.flags import Flag
 from betis.io.row_products import read_continuum, read_lines
 from betis.io.run_folder import RunFolder
 
-from .conftest import BLOCK, assert_same_products, run
+from .conftest import BLOCK, assert_same_products, content, run
 
 N_ROW = 52
 PIECE = 3  # rows: a block of 20 is tried again in blocks of 3
@@ -95,6 +95,27 @@ def test_what_failed_before_a_kill_is_still_told(cube, tmp_path, monkeypatch):
             run(cube, tmp_path / "killed", "lines")
     run(cube, tmp_path / "killed", "lines")
     assert said(tmp_path / "killed", "lines") == said(tmp_path / "straight", "lines")
+
+
+def test_what_is_removed_is_tried_again_and_reaches_the_maps(cube, tmp_path, monkeypatch,
+                                                             undisturbed):  # fmt: skip
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setenv(faults.VARIABLE, "lines:5 raise")
+        run(cube, folder)
+    assert content(folder / "maps.fits") != content(undisturbed / "maps.fits")
+    (folder / "lines.fits").unlink()
+    run(cube, folder)
+    assert_same_products(folder, undisturbed)
+
+
+def test_what_is_made_anew_as_it_was_leaves_what_follows(cube, tmp_path):
+    run(cube, tmp_path, "maps")
+    (tmp_path / "spectra.fits").unlink()
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in ("lines.fits", "maps.fits")}
+    run(cube, tmp_path, "maps")
+    assert (tmp_path / "spectra.fits").exists()
+    assert before == {name: (tmp_path / name).stat().st_mtime_ns for name in before}
 
 
 def interrupting(happen):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from betis.compute import blocks, host_cores
 from betis.errors import FitError
@@ -74,7 +75,8 @@ def _all(
     if options.dask:
         cores = options.cores or host_cores()
         client = run.enter("cluster", lambda: connected(options.dask, cores))
-        yield from fit_on(client, _task(run, stage), todo, fitter, advance)
+        warn = partial(run.warn, stage)
+        yield from fit_on(client, _task(run, stage), todo, fitter, advance, warn)
     else:
         yield from fit_here(fitter(), store, stage, todo, options.time_limit, advance)
 

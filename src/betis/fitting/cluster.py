@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,8 +34,10 @@ _LOCAL = "local:"
 _DEATHS = 1
 """Workers that a block may take with it before it is tried in smaller ones."""
 _CONNECT = "60s"
-_HEARD = 600.0
-"""Seconds without a worker after which the run ends."""
+_HEARD = 60.0
+"""Seconds without a worker after which the run says so."""
+_AHEAD = 2
+"""Blocks that a worker has at most: the one that it fits, and the next."""
 _POLL = 5.0
 _LOOKS = 6
 
@@ -124,6 +127,7 @@ def fit_on(
     todo: Sequence[slice],
     fitter: Callable[[], Fitter[FitT]],
     progress: Progress,
+    warn: Callable[[str], None],
 ) -> Iterator[tuple[slice, Kept[FitT]]]:
     """Let workers fit blocks, and yield each as it is done.
 
@@ -139,13 +143,15 @@ def fit_on(
         Gives what fits them, for what no worker can: asked for only then.
     progress
         Told of each row once.
+    warn
+        Told what the user should know.
 
     Raises
     ------
     BetisError
-        Where the workers cannot read the run or write their fits, or none is left.
+        Where the workers cannot read the run or write their fits, or the scheduler has gone.
     """
-    crew = _Crew(client=client, task=task, store=task.store(), patience=_HEARD)
+    crew = _Crew(client=client, task=task, store=task.store(), warn=warn)
     lost: list[slice] = []
     for rows, kept in crew.work(todo):
         if kept is None:
@@ -182,44 +188,43 @@ class _Crew:
     client: Client
     task: Task
     store: ChunkStore[Any]
-    patience: float
+    warn: Callable[[str], None]
 
     def work(self, todo: Sequence[slice]) -> Iterator[tuple[slice, Kept[Any] | None]]:
         """Yield blocks as they are done; None for those that workers died on."""
         from distributed import KilledWorker
 
         submit = partial(self.client.submit, run_block, self.task, pure=False)
-        waiting = {submit(rows): rows for rows in todo}
+        waiting: dict[Future[Any], slice] = {}
+        ahead = deque(todo)
         try:
-            for done in self._completed(waiting):
-                rows, error = waiting[done], self._error(done)
-                if isinstance(error, KilledWorker):
-                    yield rows, None
-                elif error is not None:
-                    raise error
-                else:
-                    yield rows, self._read(rows)
+            while ahead or waiting:
+                # A block that has been given to a worker is no longer free for another.
+                for _ in range(min(self._n_worker() * _AHEAD + 1 - len(waiting), len(ahead))):
+                    rows = ahead.popleft()
+                    waiting[submit(rows)] = rows
+                for done in self._completed(waiting):
+                    rows, error = waiting.pop(done), self._error(done)
+                    if isinstance(error, KilledWorker):
+                        yield rows, None
+                    elif error is not None:
+                        raise error
+                    else:
+                        yield rows, self._read(rows)
         finally:
             self.client.cancel(list(waiting))
 
-    def _completed(self, waiting: Iterable[Future[Any]]) -> Iterator[Future[Any]]:
-        """Yield what is done; look up in between, so as to hear of an interruption."""
+    def _completed(self, waiting: Iterable[Future[Any]]) -> set[Future[Any]]:
+        """Return what is done; wait for it for a while, in which an interruption is heard."""
         from distributed import wait
 
-        left, unheard = set(waiting), 0.0
-        while left:
-            try:
-                done = wait(left, timeout=_POLL, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                done = set()
-            unheard = 0.0 if done or self._has_workers() else unheard + _POLL
-            if unheard > self.patience:
-                raise RunFolderError(
-                    f"no worker of the Dask cluster has been there for {unheard:.0f} s; start "
-                    "some, and run again, it goes on from there"
-                )
-            left -= done
-            yield from done
+        waited = 0.0
+        while True:
+            with suppress(TimeoutError):
+                return set(wait(list(waiting), timeout=_POLL, return_when="FIRST_COMPLETED").done)
+            waited = 0.0 if self._n_worker() else waited + _POLL
+            if waited == _HEARD:
+                self.warn("the Dask cluster has no worker; this run waits until there is one.")
 
     def _error(self, done: Future[Any]) -> BaseException | None:
         """Return what a block failed with."""
@@ -231,8 +236,8 @@ class _Crew:
         error: BaseException | None = done.exception()
         return error
 
-    def _has_workers(self) -> bool:
-        return bool(self.client.scheduler_info(n_workers=-1)["workers"])
+    def _n_worker(self) -> int:
+        return len(self.client.scheduler_info(n_workers=-1)["workers"])
 
     def _read(self, rows: slice) -> Kept[Any]:
         """Return what a worker has written; the file system may show it a little later."""

@@ -137,6 +137,18 @@ def read_key(path: Path) -> str:
         return str(hdus[0].header.get("BETISKEY", ""))
 
 
+def read_checksums(path: Path) -> tuple[str, ...]:
+    """Return the checksum of the data of each extension of a product.
+
+    Raises
+    ------
+    InputError
+        Where the file is absent or damaged.
+    """
+    with open_fits(path) as hdus:
+        return tuple(str(hdu.header.get("DATASUM", "")) for hdu in hdus)
+
+
 def _image(hdus: Any, name: str) -> F64:
     return np.array(hdus[name].data, dtype=float)
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from betis.errors import InputError, RunFolderError
 from betis.io.fits import write_text
-from betis.io.products import read_key
+from betis.io.products import read_checksums, read_key
 
 PROVENANCE = "provenance.json"
 CONFIG = "config.toml"
@@ -146,6 +146,16 @@ class RunFolder:
             except InputError:
                 return ""
         return str(self.provenance().get("stages", {}).get(name, {}).get("key", ""))
+
+    def content_of(self, name: str) -> str:
+        """Return a digest of the data of a FITS product; "" where it is absent or damaged.
+
+        From the checksums of its extensions, so that the data themselves are not read.
+        """
+        try:
+            return digest_of(read_checksums(self / name))
+        except InputError:
+            return ""
 
 
 def _locked(stream: TextIO) -> bool:
