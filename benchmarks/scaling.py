@@ -2,8 +2,9 @@
 
 Run with ``python benchmarks/scaling.py [rows pixels templates lines workers]``; all where none is
 named. Exponents are slopes of straight lines through the logarithms. Rows: whole runs, spaxel by
-spaxel, of mocks of MUSE's nominal range, a process each; their time is processor time less that of
-starting, which is measured on the smallest possible mock. The rest: the fits alone, processor time.
+spaxel, of mocks of MUSE's nominal range, a process each; what a run takes whatever its rows (start,
+programs, figures of the report) is in the smallest one, and what the others have more than it, in
+processor time and rows, is compared. The rest: the fits alone, processor time.
 """
 
 import os
@@ -20,6 +21,7 @@ import numpy as np
 from betis import compute
 from betis.continuum.fit import fit_all, template_engine
 from betis.extinction import extinction_curve
+from betis.io.products import read_bins
 from betis.io.templates import load_templates
 from betis.linelist import load_line_set
 from betis.lines.fit import fit_lines
@@ -29,7 +31,7 @@ from betis.products import Spectra, Templates
 from continuum import REDSHIFT, dense, mocks, thin
 from lines import mock
 
-_SIDES = (20, 28, 40, 57, 80)
+_SIDES = (20, 32, 45, 64, 90)
 _N_ROW = 256
 
 
@@ -63,14 +65,15 @@ def rows() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = []
         print("side   rows   processor s   peak MB")
-        run_of(cube_of(8, folder), Path(folder) / "warm")
-        base = run_of(cube_of(8, folder), Path(folder) / "start")
+        run_of(cube_of(_SIDES[0], folder), Path(folder) / "warm")
         for side in _SIDES:
-            cpu, _, peak = run_of(cube_of(side, folder), Path(folder) / f"run{side}")
-            found.append((side * side, cpu - base[0], peak))
-            print(f"{side:4d} {side * side:6d} {cpu:13.1f} {peak:9.0f}", flush=True)
+            output = Path(folder) / f"run{side}"
+            cpu, _, peak = run_of(cube_of(side, folder), output)
+            found.append((read_bins(output / "bins.fits").n_bin, cpu, peak))
+            print(f"{side:4d} {found[-1][0]:6d} {cpu:13.1f} {peak:9.0f}", flush=True)
     size, cpu, peak = np.array(found).T
-    print(f"time grows as rows^{exponent(size, cpu):.2f} (start of {base[0]:.1f} s taken off)")
+    more = exponent(size[1:] - size[0], cpu[1:] - cpu[0])
+    print(f"time grows as rows^{more:.2f}, beyond {cpu[0]:.1f} s and {size[0]:.0f} rows")
     print(f"memory grows as rows^{exponent(size, peak):.2f}")
 
 
@@ -79,7 +82,7 @@ def stars(spectra: Spectra, base: Templates) -> float:
     options, waves = ContinuumOptions(), load_line_set().emission().waves("air", REDSHIFT)
     dust = extinction_curve(options.law, spectra.wave, options.r_v)
     engine = template_engine(spectra, base, options, dust=dust, line_waves=waves)
-    fit_all(engine, spectra.take(slice(0, 16)))
+    fit_all(engine, spectra)
     started = time.process_time()
     fit_all(engine, spectra)
     return time.process_time() - started
@@ -125,7 +128,7 @@ def lines() -> None:
         tied = {line.ratio_of for line in picked if line.ratio_of}
         names = [line.name for line in whole.lines if line in picked or line.name in tied]
         line_set = whole.select(names)
-        fit_lines(spectra.take(slice(0, 512)), line_set, LineOptions())
+        fit_lines(spectra, line_set, LineOptions())
         started = time.process_time()
         fit_lines(spectra, line_set, LineOptions())
         seconds.append((time.process_time() - started) / 4)
@@ -142,9 +145,9 @@ def tell(what: str, sizes: list[int], seconds: list[float], which: str) -> None:
 
 def workers() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        cube = cube_of(_SIDES[-1], folder)
+        cube = cube_of(_SIDES[2], folder)
         for number, where in enumerate(["", "local:1", "local:2"]):
-            run_of(cube_of(8, folder), Path(folder) / f"warm{number}", "--dask", where)
+            run_of(cube_of(_SIDES[0], folder), Path(folder) / f"warm{number}", "--dask", where)
             _, wall, _ = run_of(cube, Path(folder) / f"run{number}", "--dask", where)
             print(f"{where or 'in one process':16s} {wall:6.1f} s wall", flush=True)
 
