@@ -18,6 +18,7 @@ from typing import Any
 from betis import bin_stage, compute, preparation, snr, stages
 from betis.config import cube_layout, options_from, read_tables, to_toml
 from betis.errors import BetisError, ConfigError, RunFolderError, WaitingError
+from betis.fitting.cluster import require_cluster
 from betis.io import products as files
 from betis.io import row_products as row_files
 from betis.io.derived import read_derived, write_derived
@@ -66,7 +67,9 @@ def open_run(
     options = _settled(options_from(_without_input(_over(stored, tables or {}))))
     if options.prepare.redshift is None:
         raise ConfigError("the redshift of the galaxy is not given; give it with -z (or redshift=)")
-    snr.line_names(options.snr.line)  # a text that means nothing is refused before all else
+    # A text that means nothing is refused before all else.
+    snr.line_names(options.snr.line)
+    require_cluster(options.compute.dask)
     _require_apart(folder, path, options)
     digest = folder.digest_of_cube(require_file(path).resolve())
     chosen = options.prepare

@@ -6,6 +6,7 @@ through the scheduler are row numbers only.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import time
 from collections import deque
@@ -28,7 +29,7 @@ from betis.products.fits import joined
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["connected", "fit_on"]
+__all__ = ["connected", "fit_on", "require_cluster"]
 
 _LOCAL = "local:"
 _DEATHS = 1
@@ -44,6 +45,35 @@ _LOOKS = 6
 log = logging.getLogger("betis")
 
 
+def require_cluster(where: str) -> None:
+    """Refuse what no cluster can be had from, before anything is computed.
+
+    Parameters
+    ----------
+    where
+        As `connected` takes it; "" for none.
+
+    Raises
+    ------
+    ConfigError
+        Where it means nothing, or the package is not installed.
+    """
+    if not where:
+        return
+    if where.startswith(_LOCAL):
+        _count(where)
+    elif "://" not in where and not Path(where).is_file():
+        raise ConfigError(
+            f"compute.dask is {where!r}, where local:N, the address of a Dask scheduler as "
+            "tcp://HOST:PORT, or its scheduler file was expected"
+        )
+    if importlib.util.find_spec("distributed") is None:
+        raise ConfigError(
+            "compute.dask needs the package distributed, which is not installed; install it with "
+            "pip install 'betis[dask]', or leave compute.dask empty"
+        )
+
+
 @contextmanager
 def connected(where: str, cores: int) -> Iterator[Client]:
     """Give a client of a cluster, and end the cluster where it was started here.
@@ -57,18 +87,13 @@ def connected(where: str, cores: int) -> Iterator[Client]:
 
     Raises
     ------
-    ConfigError
-        Where this means nothing, or the package is not installed.
     InputError
         Where no scheduler answers.
+    FitError
+        Where processes of this machine cannot be started.
     """
-    try:
-        import distributed
-    except ImportError as error:
-        raise ConfigError(
-            "compute.dask needs the package distributed, which is not installed; install it with "
-            "pip install 'betis[dask]', or leave compute.dask empty"
-        ) from error
+    import distributed
+
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with ExitStack() as opened:
         if where.startswith(_LOCAL):
