@@ -22,9 +22,10 @@ part.rename(sys.argv[1])
 time.sleep(600)
 """
 STARTER = f"""
-import sys
+import signal, sys
 from pathlib import Path
 from betis.batch import processes
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup, which ignores it
 processes.PROGRAM = (sys.executable, "-c", {RUN!r})
 folder = Path(sys.argv[1])
 with processes.Crew({{}}) as crew:

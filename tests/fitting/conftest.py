@@ -20,12 +20,10 @@ def small_blocks(n_row):
         yield slice(first, min(first + BLOCK, n_row))
 
 
-@pytest.fixture(autouse=True, scope="session")
-def blocks_of_20():
+@pytest.fixture(autouse=True)
+def blocks_of_20(monkeypatch):
     """Few rows a block, so that a small galaxy has several."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(fitting, "blocks", small_blocks)
-        yield
+    monkeypatch.setattr(fitting, "blocks", small_blocks)
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +36,12 @@ def cube(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(cube, tmp_path_factory, blocks_of_20):
+def undisturbed(cube, tmp_path_factory):
     """The folder of a run that nothing has happened to."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    run(cube, folder)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fitting, "blocks", small_blocks)
+        run(cube, folder)
     return folder
 
 

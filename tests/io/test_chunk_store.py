@@ -6,7 +6,7 @@ from tests.io.same import same
 from tests.io.test_row_products import line_fit
 
 from betis.errors import RunFolderError
-from betis.io.chunk_store import ChunkStore
+from betis.io.chunk_store import ChunkStore, Trouble
 from betis.products import ContinuumFit, LineFit
 
 ROWS = slice(0, 4)
@@ -36,7 +36,22 @@ def continuum_fit():
 def test_a_block_comes_back_to_the_last_bit(kind, make, tmp_path):
     block = make()
     store(tmp_path, kind=kind).put(ROWS, block)
-    same(block, store(tmp_path, kind=kind).get(ROWS))
+    same(block, store(tmp_path, kind=kind).get(ROWS).fit)
+
+
+def test_what_could_not_be_fitted_is_kept_with_the_block(tmp_path):
+    troubles = (Trouble(3, "no memory"), Trouble(1, "not a number"))
+    store(tmp_path).put(ROWS, line_fit(), troubles)
+    assert store(tmp_path).get(ROWS).troubles == troubles
+
+
+def test_arrays_beside_the_blocks_come_back_and_go_with_them(tmp_path):
+    held = {"velocity": np.array([1.0, np.nan]), "sigma": np.array([2.0, 3.0])}
+    store(tmp_path).put_beside("held", held)
+    found = store(tmp_path).beside("held")
+    assert found.keys() == held.keys()
+    assert all(np.array_equal(found[name], held[name], equal_nan=True) for name in held)
+    assert store(tmp_path, key="b" * 64).beside("held") is None
 
 
 def test_a_block_of_other_rows_is_another(tmp_path):
@@ -54,7 +69,7 @@ def test_a_damaged_block_is_missing_and_can_be_replaced(share, tmp_path):
     assert kept.get(ROWS) is None
     again = line_fit()
     kept.put(ROWS, again)
-    same(again, kept.get(ROWS))
+    same(again, kept.get(ROWS).fit)
 
 
 def test_a_flipped_byte_is_seen(tmp_path):
