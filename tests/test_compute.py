@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from betis import compute
+from betis.cache import cache_folder
 from betis.errors import ConfigError
 from betis.options import ComputeOptions
 
@@ -191,9 +192,9 @@ def test_rows_dealt_to_devices_come_back_in_their_order(n_row):
 def test_the_cache_folder_is_where_the_user_wants_it(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("BETIS_CACHE", raising=False)
-    assert compute.cache_folder() == tmp_path / "betis"
+    assert cache_folder() == tmp_path / "betis"
     monkeypatch.setenv("BETIS_CACHE", str(tmp_path / "mine"))
-    assert compute.cache_folder() == tmp_path / "mine"
+    assert cache_folder() == tmp_path / "mine"
 
 
 @pytest.mark.skipif(jax.default_backend() == "gpu", reason="this machine has a GPU")

@@ -147,6 +147,19 @@ def merged(
     return result
 
 
+def overlaid(
+    base: Mapping[str, Mapping[str, Any]], tables: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return the tables of the base with the keys of other tables put over them."""
+    names = dict.fromkeys([*base, *tables])
+    return {name: {**base.get(name, {}), **tables.get(name, {})} for name in names}
+
+
+def without_input(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the options of a run folder's configuration, which may serve for another run."""
+    return {name: dict(table) for name, table in tables.items() if name != "input"}
+
+
 def to_toml(options: Options, *, full: bool = True, comments: bool = True) -> str:
     """Return the options as TOML.
 

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from betis import bin_stage, compute, preparation, snr, stages
-from betis.config import cube_layout, options_from, read_tables, to_toml
+from betis.config import (
+    cube_layout,
+    options_from,
+    overlaid,
+    read_tables,
+    to_toml,
+    without_input,
+)
 from betis.errors import BetisError, ConfigError, RunFolderError, WaitingError
 from betis.fitting.cluster import require_cluster
 from betis.io import products as files
@@ -64,7 +71,7 @@ def open_run(
     folder = RunFolder(output)
     stored = _stored(folder) if cube is None else {}
     path = Path(cube if cube is not None else stored["input"]["cube"])
-    options = _settled(options_from(_without_input(_over(stored, tables or {}))))
+    options = _settled(options_from(without_input(overlaid(stored, tables or {}))))
     if options.prepare.redshift is None:
         raise ConfigError("the redshift of the galaxy is not given; give it with -z (or redshift=)")
     # A text that means nothing is refused before all else.
@@ -211,18 +218,6 @@ def _stored(folder: RunFolder) -> dict[str, dict[str, Any]]:
     if not isinstance(tables.get("input", {}).get("cube"), str):
         raise RunFolderError(f"{folder.path} holds no run yet; give the cube: betis run CUBE")
     return tables
-
-
-def _without_input(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return the options of a run folder's configuration, which may serve for another run."""
-    return {name: table for name, table in tables.items() if name != "input"}
-
-
-def _over(
-    base: Mapping[str, Mapping[str, Any]], tables: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    names = [*base, *(name for name in tables if name not in base)]
-    return {name: {**base.get(name, {}), **tables.get(name, {})} for name in names}
 
 
 @contextmanager

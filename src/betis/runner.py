@@ -124,7 +124,7 @@ class Run:
     def obtain(self, name: str) -> Any:
         """Return the product of a stage: from memory, from disk where it holds, or made now."""
         if name not in self._products:
-            product = self._read(name) if self._is_valid(name) else None
+            product = self._read(name) if self.is_valid(name) else None
             self._products[name] = self._make(name) if product is None else product
             if product is not None:
                 self.listener.end(name, 0.0, reused=True)
@@ -163,7 +163,7 @@ class Run:
         """Tell the listener that the long part of a stage starts."""
         self.listener.begin(name, total)
 
-    def _is_valid(self, name: str) -> bool:
+    def is_valid(self, name: str) -> bool:
         """Tell whether a product holds: its key, and what it was made from as it is there now."""
         file = self.stages[name].file
         if not file or self.folder.key_of(file) != self.key(name):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from betis.arrays import F64, I32, Index
-from betis.compute import blocks
+from betis.compute import blocks, host_cores
 from betis.continuum import fit as continuum_fit
 from betis.errors import FitError, WaitingError
 from betis.extinction import extinction_curve
@@ -82,7 +81,7 @@ def export_files(run: Run, line_set: LineSet, folder: Path, processes: int) -> l
     run.begin("starlight", spectra.n_spectrum)
     states = _write(space, spectra, None)
     run.listener.advance(spectra.n_spectrum)
-    return space.write_grids(np.flatnonzero(states == 0), processes or _cores())
+    return space.write_grids(np.flatnonzero(states == 0), processes or host_cores())
 
 
 _DONE = -1
@@ -165,7 +164,7 @@ def _run(run: Run, space: Workspace, missing: Index) -> dict[int, str]:
     chosen = run.options.starlight
     program = Program(
         executable=chosen.executable,
-        processes=chosen.processes or _cores(),
+        processes=chosen.processes or host_cores(),
         time_limit=chosen.time_limit,
     )
     jobs = [
@@ -180,7 +179,7 @@ def _wait(run: Run, space: Workspace, missing: Index, n_done: int) -> None:
     unfinished = np.array([row for row in missing if _is_to_come(space, int(row))], int)
     if not unfinished.size:
         return
-    grids = space.write_grids(unfinished, run.options.starlight.processes or _cores())
+    grids = space.write_grids(unfinished, run.options.starlight.processes or host_cores())
     names = grids[0].name if len(grids) == 1 else f"{grids[0].name} to {grids[-1].name}"
     raise WaitingError(
         f"STARLIGHT has {unfinished.size} of {unfinished.size + n_done} spectra to fit: in "
@@ -218,7 +217,3 @@ def _collected(
             "continuum",
             f"STARLIGHT gave no continuum for {count} of {spectra.n_spectrum} spectra: {reason}.",
         )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

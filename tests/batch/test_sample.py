@@ -17,8 +17,9 @@ from tests.batch.samples import (
     write_mock,
 )
 
-from betis.batch.sample import _cores, run_batch
+from betis.batch.sample import run_batch
 from betis.cli import main
+from betis.compute import host_cores
 from betis.config import read_tables
 from betis.errors import ConfigError, RunFolderError
 from betis.flags import Flag
@@ -200,7 +201,7 @@ def test_galaxies_that_run_together_share_the_cores_unless_told_otherwise(pair):
         "one,muse-0.fits,0.01,none,99999,,",
         "two,muse-0.fits,0.01,none,99999,3,5",
     )
-    cores = _cores()
+    cores = host_cores()
     for at_once in (1, 2):
         run_sample(folder, at_once)
         one, two = (read_tables(folder / "out" / f"{name}.toml") for name in ("one", "two"))

@@ -6,7 +6,6 @@ others with it.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,15 @@ from betis import pipeline
 from betis.batch.catalogue import Galaxy
 from betis.batch.processes import Crew
 from betis.batch.summary import Result, numbers_of, write_summary
-from betis.config import cube_layout, options_from, read_tables, to_toml
+from betis.compute import host_cores
+from betis.config import (
+    cube_layout,
+    options_from,
+    overlaid,
+    read_tables,
+    to_toml,
+    without_input,
+)
 from betis.errors import BetisError, ConfigError, RunFolderError
 from betis.io.fits import require_file, write_text
 from betis.io.readers import read_cube
@@ -111,7 +118,7 @@ def check_batch(
 
 def _checked(galaxy: Galaxy, shared: Mapping[str, Mapping[str, Any]]) -> Result:
     try:
-        options = _options(galaxy, _over(shared, galaxy.tables))
+        options = _options(galaxy, overlaid(shared, galaxy.tables))
         instrument, layout = cube_layout(options.prepare.instrument, options.cube)
         read_cube(galaxy.cube, instrument, layout=layout, arm=options.prepare.arm or None)
     except BetisError as error:
@@ -121,17 +128,9 @@ def _checked(galaxy: Galaxy, shared: Mapping[str, Mapping[str, Any]]) -> Result:
 
 def _common(path: Path | None) -> Tables:
     """Return the options for all, those of another run's folder without its cube."""
-    tables = read_tables(path) if path else {}
-    shared = {name: table for name, table in tables.items() if name != "input"}
+    shared = without_input(read_tables(path) if path else {})
     options_from(shared)
     return shared
-
-
-def _over(base: Mapping[str, Mapping[str, Any]], tables: Mapping[str, Mapping[str, Any]]) -> Tables:
-    return {
-        name: {**base.get(name, {}), **tables.get(name, {})}
-        for name in dict.fromkeys([*base, *tables])
-    }
 
 
 def _options(galaxy: Galaxy, tables: Tables) -> Options:
@@ -186,11 +185,11 @@ class _Sample:
         return True
 
     def _tables(self, galaxy: Galaxy) -> Tables:
-        tables = _over(self.shared, galaxy.tables)
+        tables = overlaid(self.shared, galaxy.tables)
         if self.at_once > 1:
             for table, key in _PER_CORE:
                 options = tables.setdefault(table, {})
-                options[key] = options.get(key) or max(1, _cores() // self.at_once)
+                options[key] = options.get(key) or max(1, host_cores() // self.at_once)
         return tables
 
     def _begin(self, galaxy: Galaxy) -> None:
@@ -242,8 +241,7 @@ def _is_done(folder: Path, cube: Path, tables: Tables) -> bool:
         run = pipeline.open_run(folder, cube, tables)
     except BetisError:  # the run itself will say it
         return False
-    files = {name: stage.file for name, stage in run.stages.items() if stage.file}
-    return all(run.folder.key_of(file) == run.key(name) for name, file in files.items())
+    return all(run.is_valid(name) for name, stage in run.stages.items() if stage.file)
 
 
 def _sentence(status: int, log: Path) -> str:
@@ -278,7 +276,3 @@ def _note(log: Path, result: Result) -> None:
             f"{log} could not be written: {error.strerror}; free some space or check its "
             "permissions, then run again"
         ) from error
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from betis.cache import cache_folder
 from betis.compute.beside import Behind, ahead
 from betis.compute.devices import configure, host_cores, is_gpu, replicate
 from betis.compute.programs import Arrays, programs_made
@@ -29,7 +28,6 @@ __all__ = [
     "ahead",
     "at_once",
     "blocks",
-    "cache_folder",
     "configure",
     "fresh_workers",
     "host_cores",
