@@ -137,7 +137,8 @@ def test_every_import_of_a_python_example_works(text):
         elif isinstance(node, ast.ImportFrom):
             module = import_module(node.module)
             for alias in node.names:
-                assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
+                if not hasattr(module, alias.name):
+                    import_module(f"{node.module}.{alias.name}")
 
 
 @pytest.mark.parametrize("text", examples("python"))
